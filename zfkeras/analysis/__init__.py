@@ -1,0 +1,1 @@
+"""The analyses of the paper: functions of (model, images) that return arrays."""

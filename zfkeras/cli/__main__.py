@@ -1,0 +1,5 @@
+"""``python -m zfkeras.cli``."""
+
+from zfkeras.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Input pipelines: where images come from and how they are preprocessed."""

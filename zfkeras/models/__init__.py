@@ -1,0 +1,1 @@
+"""Architectures as data, and their weights."""

@@ -1,0 +1,1 @@
+"""Drawing: the only place where results become pictures and pages."""
