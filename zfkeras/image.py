@@ -1,0 +1,359 @@
+"""Pictures: reading, fitting, showing signed projections, colouring, laying out, saving.
+
+NumPy and Pillow only. A picture is a ``(H, W, 3)`` uint8 RGB array.
+"""
+
+import io
+import math
+import os
+import textwrap
+import uuid
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+
+Picture = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+# Viridis (Smith & van der Walt, CC0) in 16 equal steps: straight lines between them stay
+# within 6 of 255 of the original, and no plotting library is needed for a colour.
+_VIRIDIS = np.array(
+    list(
+        bytes.fromhex(
+            "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c "
+            "1fa088 28ae80 3fbc73 5ec962 84d44b addc30 d8e219 fde725"
+        )
+    ),
+    dtype=float,
+).reshape(-1, 3)
+
+
+# === Reading and writing ===
+
+
+def load(source: str | os.PathLike[str] | bytes, max_pixels: int = 64_000_000) -> Picture:
+    """Reads an image file as it is meant to be seen.
+
+    The EXIF orientation is applied; greyscale, palette, CMYK and 16-bit images become 8-bit
+    RGB; whatever is transparent shows white.
+
+    Args:
+        source: a path, or the bytes of an encoded image.
+        max_pixels: refuse larger images before they are decoded (decompression bombs).
+
+    Returns:
+        The picture, (H, W, 3) uint8.
+
+    Raises:
+        ValueError: it is empty, not an image, damaged or too large.
+
+    Example:
+        >>> load(encode(np.full((2, 3, 3), 200, np.uint8)))[0, 0]
+        array([200, 200, 200], dtype=uint8)
+    """
+    name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
+    data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    if not data:
+        raise _unreadable(name, "it has no bytes", max_pixels)
+    try:
+        with warnings.catch_warnings():
+            # Our own limit, below, is stricter than Pillow's warning and names the file.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+        if image.width * image.height > max_pixels:
+            raise _unreadable(name, f"it has {image.width} x {image.height} pixels", max_pixels)
+        return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+    except UnidentifiedImageError as error:
+        raise _unreadable(name, "it has no known format", max_pixels) from error
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise _unreadable(name, str(error), max_pixels) from error
+
+
+def _unreadable(name: str, reason: str, max_pixels: int) -> ValueError:
+    return ValueError(
+        f"Cannot read an image: {reason}. Expected a whole JPEG, PNG, GIF, BMP, TIFF or WebP "
+        f"file of at most {max_pixels} pixels. Received: source={name!r}"
+    )
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip to 255, not scale
+        scaled = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(scaled).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def encode(picture: ArrayLike, format: str = "PNG") -> bytes:
+    """Encodes a picture as a "PNG", "JPEG" or "WEBP" file in memory.
+
+    Example:
+        >>> encode(np.zeros((2, 2, 3), np.uint8))[1:4]
+        b'PNG'
+    """
+    buffer = io.BytesIO()
+    options = {} if format == "PNG" else {"quality": 90}
+    Image.fromarray(_picture(picture)).save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def save(path: str | os.PathLike[str], picture: ArrayLike) -> Path:
+    """Writes a picture as PNG or JPEG (by its suffix), whole or not at all.
+
+    Folders on the way are made. A reader never sees half a file.
+    """
+    formats = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+    path = Path(path)
+    if path.suffix.lower() not in formats:
+        raise ValueError(
+            f"Cannot tell the picture's format. The file name must end in one of "
+            f"{', '.join(formats)}. Received: path={str(path)!r}"
+        )
+    return write_atomically(path, encode(picture, formats[path.suffix.lower()]))
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> Path:
+    """Writes bytes beside `path` and renames them into place, making folders on the way."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        staged.write_bytes(data)
+        return staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+# === Sizes ===
+
+
+def fit(picture: ArrayLike, size: int | tuple[int, int]) -> Picture:
+    """Resizes until a picture covers `size`, then cuts out its centre; nothing is stretched.
+
+    For a square `size` this is the papers' "smallest side to S, centre crop of S"; `size` is
+    a side or (height, width).
+
+    Example:
+        >>> fit(np.zeros((40, 90, 3), np.uint8), (20, 30)).shape
+        (20, 30, 3)
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise ValueError(
+            f"Cannot fit a picture into nothing. Sides must be at least 1. Received: size={size!r}"
+        )
+    image = Image.fromarray(_picture(picture))
+    return np.array(ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR))
+
+
+# === Numbers to colours ===
+
+
+def to_display(pixels: ArrayLike, percentile: float | None = None) -> Picture:
+    """Shows signed projections: zero becomes mid-grey, the sign is kept (spec C4).
+
+    Each projection is scaled by its own largest magnitude, jointly over its colours, so that
+    grey stays grey: ``0.5 + r / (2 max|r|)``. The paper prints no formula.
+
+    Args:
+        pixels: (..., H, W, C) signed numbers.
+        percentile: scale by this percentile of the magnitudes (say 99.5) instead of their
+            maximum, clipping the rest, for more contrast.
+
+    Returns:
+        uint8 of the same shape.
+
+    Example:
+        >>> to_display(np.array([[[-2.0, 0.0, 1.0]]]))
+        array([[[  0, 128, 191]]], dtype=uint8)
+    """
+    pixels = np.asarray(pixels, dtype=np.float32)
+    if pixels.ndim < 3 or not np.isfinite(pixels).all():
+        raise ValueError(
+            "Cannot show these pixels. They must be finite numbers of shape (..., H, W, C). "
+            f"Received: pixels with shape={pixels.shape}, finite={bool(np.isfinite(pixels).all())}"
+        )
+    if percentile is not None and not 0 < percentile <= 100:
+        raise ValueError(
+            "The percentile is not one. It must lie above 0 and be at most 100. "
+            f"Received: percentile={percentile}"
+        )
+    magnitude = np.abs(pixels)
+    axes = (-3, -2, -1)
+    largest = np.percentile(magnitude, percentile or 100.0, axis=axes, keepdims=True)
+    scaled = np.divide(pixels, largest, out=np.zeros_like(pixels), where=largest > 0)
+    return np.rint(255 * (0.5 + scaled.clip(-1, 1) / 2)).astype(np.uint8)
+
+
+def colour_map(values: ArrayLike, low: float | None = None, high: float | None = None) -> Picture:
+    """Colours numbers from dark violet (low) to yellow (high), as uint8 (..., 3).
+
+    The map is viridis, which is perceptually uniform.
+
+    Args:
+        values: any shape, finite.
+        low: the number shown darkest; default: the smallest value.
+        high: the number shown brightest; default: the largest value.
+
+    Example:
+        >>> colour_map([0.0, 1.0])
+        array([[ 68,   1,  84],
+               [253, 231,  37]], dtype=uint8)
+    """
+    values = np.asarray(values, dtype=float)
+    if not values.size or not np.isfinite(values).all():
+        raise ValueError(
+            "Cannot colour these values. They must be one or more finite numbers. "
+            f"Received: values with shape={values.shape}"
+        )
+    low = values.min() if low is None else low
+    high = values.max() if high is None else high
+    scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
+    steps = np.linspace(0, 1, len(_VIRIDIS))
+    colours = [np.interp(scaled, steps, _VIRIDIS[:, channel]) for channel in range(3)]
+    return np.rint(np.stack(colours, axis=-1)).astype(np.uint8)
+
+
+def overlay(
+    picture: ArrayLike,
+    heat: ArrayLike,
+    alpha: float = 0.55,
+    low: float | None = None,
+    high: float | None = None,
+) -> Picture:
+    """Lays a heat map over the greyed picture.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        heat: (h, w) numbers; stretched to the picture when of another size.
+        alpha: 0 shows the picture only, 1 the heat only.
+        low: the number shown darkest; default: the smallest of the heat.
+        high: the number shown brightest; default: the largest of the heat.
+
+    Example:
+        >>> overlay(np.zeros((4, 6, 3), np.uint8), np.eye(2)).shape
+        (4, 6, 3)
+    """
+    picture, heat = _picture(picture), np.asarray(heat, dtype=np.float32)
+    if heat.ndim != 2 or not 0 <= alpha <= 1:
+        raise ValueError(
+            "Cannot lay the heat over the picture. The heat must have shape (h, w), alpha must "
+            f"lie in 0..1. Received: heat with shape={heat.shape}, alpha={alpha}"
+        )
+    height, width = picture.shape[:2]
+    if heat.shape != (height, width):
+        bilinear = Image.Resampling.BILINEAR
+        heat = np.asarray(Image.fromarray(heat).resize((width, height), bilinear))
+    grey = np.asarray(Image.fromarray(picture).convert("L"), dtype=float)[..., None]
+    mixed = (1 - alpha) * (picture if alpha == 0 else grey) + alpha * colour_map(heat, low, high)
+    return np.rint(mixed).astype(np.uint8)
+
+
+# === Laying out ===
+
+
+def grid(
+    pictures: Sequence[ArrayLike] | NDArray[np.uint8],
+    columns: int | None = None,
+    padding: int = 2,
+    background: int | Colour = 255,
+) -> Picture:
+    """Lays pictures of one size out in rows; every one of them appears, in reading order.
+
+    Args:
+        pictures: one or more (H, W, 3) uint8.
+        columns: pictures a row; default: as square as it gets.
+        padding: pixels between and around the pictures.
+        background: grey value or (red, green, blue) of the padding and of empty places.
+
+    Example:
+        >>> grid(np.zeros((5, 8, 6, 3), np.uint8), columns=2, padding=1).shape
+        (28, 15, 3)
+    """
+    tiles = [_picture(picture) for picture in pictures]
+    columns = math.ceil(math.sqrt(len(tiles))) if columns is None else columns
+    if len({tile.shape for tile in tiles}) != 1 or columns < 1 or padding < 0:
+        raise ValueError(
+            "Cannot lay out these pictures. There must be one or more, all of one size, in one "
+            f"or more columns, with no negative padding. Received: {len(tiles)} pictures of "
+            f"shapes {sorted({tile.shape for tile in tiles})}, columns={columns}, "
+            f"padding={padding}"
+        )
+    height, width = tiles[0].shape[:2]
+    rows, columns = math.ceil(len(tiles) / columns), min(columns, len(tiles))
+    step_y, step_x = height + padding, width + padding
+    sheet = np.empty((rows * step_y + padding, columns * step_x + padding, 3), np.uint8)
+    sheet[:] = background
+    for index, tile in enumerate(tiles):
+        top = padding + index // columns * step_y
+        left = padding + index % columns * step_x
+        sheet[top : top + height, left : left + width] = tile
+    return sheet
+
+
+def frame(
+    picture: ArrayLike,
+    box: tuple[int, int, int, int],
+    colour: Colour = (255, 210, 0),
+    thickness: int = 2,
+) -> Picture:
+    """Draws the outline of a half-open (top, left, bottom, right) box inside its own edge.
+
+    Example:
+        >>> frame(np.zeros((5, 5, 3), np.uint8), (1, 1, 4, 4), thickness=1)[:, :, 0]
+        array([[  0,   0,   0,   0,   0],
+               [  0, 255, 255, 255,   0],
+               [  0, 255,   0, 255,   0],
+               [  0, 255, 255, 255,   0],
+               [  0,   0,   0,   0,   0]], dtype=uint8)
+    """
+    top, left, bottom, right = box
+    framed = _picture(picture).copy()
+    inside = (
+        slice(top + thickness, max(0, bottom - thickness)),
+        slice(left + thickness, max(0, right - thickness)),
+    )
+    kept = framed[inside].copy()
+    framed[top:bottom, left:right] = colour
+    framed[inside] = kept
+    return framed
+
+
+def label(picture: ArrayLike, text: str, size: int = 13) -> Picture:
+    """Adds a white strip with dark text, wrapped to the picture's width, below it.
+
+    Example:
+        >>> label(np.zeros((20, 100, 3), np.uint8), "conv5, map 12").shape[1]
+        100
+    """
+    picture = _picture(picture)
+    font = ImageFont.load_default(size)
+    letters = max(1, int(picture.shape[1] / (0.55 * size)))
+    lines = textwrap.wrap(text, letters) or [""]
+    line_height = round(1.4 * size)
+    strip = Image.new("RGB", (picture.shape[1], line_height * len(lines) + size // 2), "white")
+    draw = ImageDraw.Draw(strip)
+    for number, line in enumerate(lines):
+        draw.text((2, size // 4 + number * line_height), line, fill=(40, 40, 40), font=font)
+    return np.concatenate([picture, np.asarray(strip)])
+
+
+def _picture(array: ArrayLike) -> Picture:
+    picture = np.asarray(array)
+    if picture.ndim == 2:
+        picture = picture[..., None]
+    if picture.ndim == 3 and picture.shape[2] == 1:
+        picture = picture.repeat(3, axis=2)
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        raise ValueError(
+            "This is not a picture. Expected uint8 of shape (H, W, 3), (H, W, 1) or (H, W). "
+            f"Received: dtype={picture.dtype}, shape={picture.shape}"
+        )
+    return picture
