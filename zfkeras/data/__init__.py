@@ -1,1 +1,1 @@
-"""Input pipelines: where images come from and how they are preprocessed."""
+"""Data: pictures from folders, TFDS, arrays or thin air, and the papers' preprocessing."""
