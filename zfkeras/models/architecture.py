@@ -85,8 +85,9 @@ class Architecture:
         """The architecture with all layers `width` times as wide, fc ones `fc_units` if given."""
         if not width > 0:
             raise ValueError(f"`width` must be > 0. Received: width={width!r}")
+        groups = max(conv.groups for conv in self.convs)  # divides the maps below and above it
         convs = tuple(
-            dataclasses.replace(c, filters=_scaled(c.filters, width, c.groups)) for c in self.convs
+            dataclasses.replace(c, filters=_scaled(c.filters, width, groups)) for c in self.convs
         )
         units = tuple(_scaled(u, width) if fc_units is None else fc_units for u in self.fc_units)
         return dataclasses.replace(self, convs=convs, fc_units=units)
@@ -248,7 +249,7 @@ def _apply_padding(x: Any, conv: Conv) -> Any:
 
 
 def _scaled(units: int, width: float, groups: int = 1) -> int:
-    """`units` times `width`, at least one per group and divisible by `groups`."""
+    """`units` times `width`, rounded to a multiple of `groups`, at least one per group."""
     return max(1, math.floor(units * width / groups + 0.5)) * groups
 
 

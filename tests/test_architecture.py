@@ -1,0 +1,105 @@
+"""The import order of design.md: a file imports only from strictly lower levels."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import zfkeras
+
+PACKAGE = Path(zfkeras.__file__).parent
+
+# First match wins. Within `models` and `data` the order is that of the list.
+LEVELS = [
+    ("version", 0),
+    ("image", 0),
+    ("geometry", 0),
+    ("ops", 1),
+    ("data.decode", 1),
+    ("data.preprocess", 1),
+    ("layers", 2),
+    ("constraints", 2),
+    ("data.sources", 2),
+    ("data.batches", 3),
+    ("data.folders", 3),
+    ("data.generated", 3),
+    ("models.architecture", 3),
+    ("models.weights", 3),
+    ("models", 4),
+    ("graph", 4),
+    ("rules", 5),
+    ("deconvnet", 6),
+    ("recipes", 6),
+    ("evaluation", 6),
+    ("analysis", 7),
+    ("training", 7),
+    ("saved_model", 8),
+    ("server", 8),
+    ("client", 8),
+    ("report", 9),
+    ("demo", 10),
+    ("cli", 11),
+]
+MODULES = sorted(
+    path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".")
+    for path in PACKAGE.rglob("*.py")
+    if path.name != "__init__.py"
+)
+
+
+def level(module):
+    for prefix, value in LEVELS:
+        if module == prefix or module.startswith(prefix + "."):
+            return value
+    raise AssertionError(f"{module} has no level: give it one in LEVELS")
+
+
+def imports(module):
+    """The package's modules that `module` imports, at its top or inside its functions."""
+    tree = ast.parse((PACKAGE / (module.replace(".", "/") + ".py")).read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import"
+            # `from zfkeras import ops` names a module, `from zfkeras.ops import Pair` an object.
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "zfkeras":
+                yield from (m for m in MODULES if m in (".".join(parts[1:]), ".".join(parts[1:-1])))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_from_lower_levels(module):
+    for imported in imports(module):
+        same_package = "." in module and imported.split(".")[0] == module.split(".")[0]
+        if same_package and level(imported) == level(module):
+            assert imported < module or module.split(".")[0] in ("cli", "server", "report"), (
+                f"{module} imports its sibling {imported}"
+            )
+            continue
+        assert level(imported) < level(module), f"{module} must not import {imported}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_is_small(module):
+    """The package budget of design.md: a module over 350 lines usually holds two ideas."""
+    source = (PACKAGE / (module.replace(".", "/") + ".py")).read_text()
+    assert source.count("\n") <= 350
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            docstring = len((ast.get_docstring(node) or "").splitlines())
+            assert node.end_lineno - node.lineno + 1 - docstring <= 60, f"{module}.{node.name}"
+
+
+def test_every_public_name_exists_and_is_documented():
+    for name in zfkeras.__all__:
+        assert name == "__version__" or getattr(zfkeras, name).__doc__, name
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'Deconvnet'"):
+        zfkeras.Deconvnet  # noqa: B018
