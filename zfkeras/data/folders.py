@@ -1,0 +1,170 @@
+"""Pictures in a folder whose directories are the classes; bad files are found before they hurt."""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from zfkeras.data.decode import decode
+from zfkeras.data.sources import Skipped, Source, first_line
+
+EXTENSIONS = (".jpg", ".jpeg", ".png")
+
+
+def image_folder(
+    path: str | os.PathLike,
+    members: Iterable[str] | None = None,
+    class_names: Sequence[str] | None = None,
+    check: bool = True,
+    cache: str | os.PathLike | None = None,
+    progress: bool = False,
+) -> Source:
+    """JPEG and PNG pictures in a folder; its directories are the classes.
+
+    Args:
+        path: a folder CLASS/…/PICTURE.
+        members: names relative to `path` to use, or None for all pictures below it.
+        class_names: the directories to use as classes, in the order of their labels; None for
+            all of them, sorted. Give a model's to evaluate it on a folder with fewer classes.
+        check: whether to decode every picture once, so that bad ones are left out (and listed
+            in `skipped`) now and do not end a training days later.
+        cache: a JSON file to remember the check in; unchanged files are not checked again.
+        progress: whether to show a progress bar while checking.
+
+    Returns:
+        Source of pictures, in the order of their labels and names.
+
+    Raises:
+        ValueError: if there is no folder, class or usable picture.
+
+    >>> image_folder("no/such/folder")
+    Traceback (most recent call last):
+    ValueError: There is no such folder of pictures. ... Received: path='no/such/folder'
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise ValueError(
+            "There is no such folder of pictures. Needed is a folder with one directory per "
+            f"class. Received: path='{root}'"
+        )
+    names = tuple(class_names) if class_names is not None else _class_directories(root)
+    files = _pictures(root, members, names)
+    skipped = _check(root, files, cache, progress) if check else ()
+    bad = {skip.name for skip in skipped}
+    files = [file for file in files if file not in bad]
+    if not files:
+        raise ValueError(
+            f"The folder holds no usable picture ({len(skipped)} were skipped). Needed are files "
+            f"CLASS/PICTURE with endings {', '.join(EXTENSIONS)}. Received: path='{root}'"
+        )
+    labels = [names.index(file.split("/")[0]) for file in files]
+    paths = [str(root / file) for file in files]
+    keys = tf.data.Dataset.from_tensor_slices((paths, np.asarray(labels, np.int64)))
+    return Source(keys, _read, names, len(files), str(root), skipped)
+
+
+def _read(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.io.read_file(path), label
+
+
+def _class_directories(root: Path) -> tuple[str, ...]:
+    names = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+    names = [name for name in names if not name.startswith(".")]
+    if not names:
+        raise ValueError(
+            "The folder holds no directories, so there are no classes. Needed is one directory "
+            f"of pictures per class. Received: path='{root}'"
+        )
+    return tuple(names)
+
+
+def _pictures(root: Path, members: Iterable[str] | None, names: tuple[str, ...]) -> list[str]:
+    """Names of the pictures, relative to `root` and with "/", sorted by class and name."""
+    if members is not None:
+        return sorted(_known(member, names) for member in members)
+    found = []
+    for name in names:
+        paths = _walk(root / name) if (root / name).is_dir() else []
+        found += sorted(path.relative_to(root).as_posix() for path in paths)
+    return found
+
+
+def _known(member: str, names: tuple[str, ...]) -> str:
+    if member.split("/")[0] not in names:
+        raise ValueError(
+            "A member is in none of the classes' directories. Allowed are names CLASS/PICTURE "
+            f"with classes {', '.join(names)}. Received: member={member!r}"
+        )
+    return member
+
+
+def _walk(folder: Path) -> Iterable[Path]:
+    def fail(error: OSError) -> None:
+        # os.walk would pass over an unreadable directory without a word.
+        raise ValueError(
+            "A directory of pictures can't be read. Every directory below the folder must be "
+            f"readable. Received: path='{error.filename}' ({error.strerror})"
+        ) from error
+
+    for directory, _, files in os.walk(folder, onerror=fail, followlinks=True):
+        for file in files:
+            if file.lower().endswith(EXTENSIONS) and not file.startswith("."):
+                yield Path(directory) / file
+
+
+# === Checking ===
+
+
+def _check(
+    root: Path, files: list[str], cache: str | os.PathLike | None, progress: bool
+) -> tuple[Skipped, ...]:
+    """Decodes every file that `cache` does not know; returns those that can't be decoded."""
+    known = _load_cache(cache)
+    stamps = {file: _stamp(root / file) for file in files}
+    new = [file for file in files if known.get(file, [None])[0] != stamps[file]]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        reasons = pool.map(lambda file: _reason(root / file), new)
+        bar = tqdm(reasons, "checking pictures", len(new), unit="", disable=not (progress and new))
+        known |= {file: [stamps[file], why] for file, why in zip(new, bar, strict=True)}
+    if cache is not None and new:
+        _write_atomically(Path(cache), json.dumps(known))
+    return tuple(Skipped(file, known[file][1]) for file in files if known[file][1])
+
+
+def _load_cache(cache: str | os.PathLike | None) -> dict[str, list]:
+    if cache is None or not Path(cache).exists():
+        return {}
+    return json.loads(Path(cache).read_text())
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def _stamp(path: Path) -> list[int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return [-1, -1]
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _reason(path: Path) -> str | None:
+    """Why a picture can't be used, by trying; None if it can."""
+    try:
+        contents = path.read_bytes()
+        if not contents:
+            return "the file is empty"
+        decode(tf.constant(contents))
+    except OSError as error:
+        return str(error.strerror)
+    except tf.errors.OpError as error:
+        return first_line(error)
+    return None
