@@ -15,6 +15,7 @@ LEVELS = [
     ("image", 0),
     ("geometry", 0),
     ("ops", 1),
+    ("occluder", 1),
     ("data.decode", 1),
     ("data.preprocess", 1),
     ("layers", 2),

@@ -21,14 +21,12 @@ Colour = tuple[int, int, int]
 
 # Viridis (Smith & van der Walt, CC0) in 16 equal steps: straight lines between them stay
 # within 6 of 255 of the original, and no plotting library is needed for a colour.
-_VIRIDIS = np.array(
-    list(
-        bytes.fromhex(
-            "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c "
-            "1fa088 28ae80 3fbc73 5ec962 84d44b addc30 d8e219 fde725"
-        )
+_VIRIDIS = np.frombuffer(
+    bytes.fromhex(
+        "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c "
+        "1fa088 28ae80 3fbc73 5ec962 84d44b addc30 d8e219 fde725"
     ),
-    dtype=float,
+    dtype=np.uint8,
 ).reshape(-1, 3)
 
 
@@ -44,9 +42,6 @@ def load(source: str | os.PathLike[str] | bytes, max_pixels: int = 64_000_000) -
     Args:
         source: a path, or the bytes of an encoded image.
         max_pixels: refuse larger images before they are decoded (decompression bombs).
-
-    Returns:
-        The picture, (H, W, 3) uint8.
 
     Raises:
         ValueError: it is empty, not an image, damaged or too large.
@@ -178,7 +173,7 @@ def to_display(pixels: ArrayLike, percentile: float | None = None) -> Picture:
     if pixels.ndim < 3 or not np.isfinite(pixels).all():
         raise ValueError(
             "Cannot show these pixels. They must be finite numbers of shape (..., H, W, C). "
-            f"Received: pixels with shape={pixels.shape}, finite={bool(np.isfinite(pixels).all())}"
+            f"Received: pixels with shape={pixels.shape}, finite={np.isfinite(pixels).all()}"
         )
     if percentile is not None and not 0 < percentile <= 100:
         raise ValueError(
@@ -199,8 +194,7 @@ def colour_map(values: ArrayLike, low: float | None = None, high: float | None =
 
     Args:
         values: any shape, finite.
-        low: the number shown darkest; default: the smallest value.
-        high: the number shown brightest; default: the largest value.
+        low, high: the numbers shown darkest and brightest; default: the extremes.
 
     Example:
         >>> colour_map([0.0, 1.0])
@@ -234,8 +228,7 @@ def overlay(
         picture: (H, W, 3) uint8.
         heat: (h, w) numbers; stretched to the picture when of another size.
         alpha: 0 shows the picture only, 1 the heat only.
-        low: the number shown darkest; default: the smallest of the heat.
-        high: the number shown brightest; default: the largest of the heat.
+        low, high: as in `colour_map`.
 
     Example:
         >>> overlay(np.zeros((4, 6, 3), np.uint8), np.eye(2)).shape
@@ -271,7 +264,7 @@ def grid(
         pictures: one or more (H, W, 3) uint8.
         columns: pictures a row; default: as square as it gets.
         padding: pixels between and around the pictures.
-        background: grey value or (red, green, blue) of the padding and of empty places.
+        background: colour of the padding and of empty places.
 
     Example:
         >>> grid(np.zeros((5, 8, 6, 3), np.uint8), columns=2, padding=1).shape

@@ -1,0 +1,118 @@
+"""The occluder of Fig. 7: a rectangle painted on raw pixels, and the places it goes to."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+
+def occlude(
+    images: tf.Tensor,
+    rows: tf.Tensor,
+    columns: tf.Tensor,
+    patch_size: tuple[Any, Any],
+    fill_value: Any,
+) -> tf.Tensor:
+    """Paints a rectangle around one place of each image, clipped at the borders.
+
+    Traceable: every argument may be a tensor inside a tf.function.
+
+    Args:
+        images: [N, H, W, C] of any numeric type.
+        rows: [N] integer centres; a rectangle of height h covers rows - h // 2 and h - 1 more.
+        columns: [N] integer centres.
+        patch_size: (height, width), integers or [N] tensors.
+        fill_value: anything that broadcasts to [N, H, W, C], such as a number.
+
+    Returns:
+        [N, H, W, C] of the images' type.
+
+    Example:
+        >>> occlude(tf.zeros([1, 3, 4, 1]), [0], [3], (2, 3), 9.)[0, :, :, 0].numpy()
+        array([[0., 0., 9., 9.],
+               [0., 0., 0., 0.],
+               [0., 0., 0., 0.]], dtype=float32)
+    """
+    images = tf.convert_to_tensor(images)
+    hidden_rows, hidden_columns = (
+        covers(tf.cast(centre, tf.int32), tf.range(length), tf.cast(size, tf.int32))
+        for centre, length, size in zip(
+            (rows, columns), tf.unstack(tf.shape(images)[1:3]), patch_size, strict=True
+        )
+    )
+    hidden = hidden_rows[:, :, None, None] & hidden_columns[:, None, :, None]
+    return tf.where(hidden, tf.cast(fill_value, images.dtype), images)
+
+
+def centres(length: int, size: int, step: int) -> NDArray[np.int64]:
+    """Occluder centres 0, s, 2s, … along one axis, on until the last pixel is covered.
+
+    Example:
+        >>> centres(10, size=4, step=4)
+        array([0, 4, 8])
+        >>> centres(11, size=4, step=4)
+        array([ 0,  4,  8, 12])
+    """
+    if step > size:
+        raise ValueError(
+            "The occluder would skip pixels. Strides must be at most the patch size. "
+            f"Received: patch_size={size}, strides={step}"
+        )
+    # The last centre c covers up to c + ceil(size / 2); the image itself ends at length.
+    count = max(-(-length // step), -(-(length - (size - size // 2)) // step) + 1)
+    return np.arange(count) * step
+
+
+def covers(centre: Any, pixels: Any, size: Any) -> Any:
+    """Which pixels (L,) the occluders around the centres (N,) hide, as booleans (N, L).
+
+    Arrays or tensors; `size` is a number or (N,).
+
+    Example:
+        >>> covers(np.array([0, 2]), np.arange(4), 3).astype(int)
+        array([[1, 1, 0, 0],
+               [0, 1, 1, 1]])
+    """
+    start = centre - size // 2
+    return (pixels >= start[:, None]) & (pixels < (start + size)[:, None])
+
+
+def rectangle(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
+    """Checks a side or (height, width) of whole numbers; `name` is the argument's.
+
+    Example:
+        >>> rectangle("patch_size", 45)
+        (45, 45)
+    """
+    pair = np.broadcast_to(value, 2) if np.size(value) in (1, 2) else np.zeros(2)
+    if not np.issubdtype(pair.dtype, np.integer) or (pair < 1).any():
+        raise ValueError(
+            f"The {name} makes no rectangle. Expected one or two whole numbers of at least 1. "
+            f"Received: {name}={value!r}"
+        )
+    return int(pair[0]), int(pair[1])
+
+
+def colours(
+    images: NDArray[np.float32], fill_value: float | Sequence[float] | str
+) -> NDArray[np.float32]:
+    """The occluder's colour for each image (N, H, W, C), as (N, C).
+
+    `fill_value` is a number, one a channel, or "mean": the mean colour of each image.
+
+    Example:
+        >>> colours(np.zeros((1, 2, 2, 3), np.float32), 128)
+        array([[128., 128., 128.]], dtype=float32)
+    """
+    count, channels = len(images), images.shape[-1]
+    if isinstance(fill_value, str) and fill_value == "mean":
+        return images.mean(axis=(1, 2))
+    colour = np.zeros(0) if isinstance(fill_value, str) else np.asarray(fill_value, np.float32)
+    if colour.shape not in ((), (channels,)) or not np.isfinite(colour).all():
+        raise ValueError(
+            f'The occluder has no colour. Expected a number, {channels} numbers or "mean". '
+            f"Received: fill_value={fill_value!r}"
+        )
+    return np.broadcast_to(colour, (count, channels)).astype(np.float32)
