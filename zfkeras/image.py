@@ -300,12 +300,10 @@ def frame(
     """Draws the outline of a half-open (top, left, bottom, right) box inside its own edge.
 
     Example:
-        >>> frame(np.zeros((5, 5, 3), np.uint8), (1, 1, 4, 4), thickness=1)[:, :, 0]
-        array([[  0,   0,   0,   0,   0],
-               [  0, 255, 255, 255,   0],
-               [  0, 255,   0, 255,   0],
-               [  0, 255, 255, 255,   0],
-               [  0,   0,   0,   0,   0]], dtype=uint8)
+        >>> frame(np.zeros((3, 4, 3), np.uint8), (0, 1, 3, 4), thickness=1)[:, :, 0]
+        array([[  0, 255, 255, 255],
+               [  0, 255,   0, 255],
+               [  0, 255, 255, 255]], dtype=uint8)
     """
     top, left, bottom, right = box
     framed = _picture(picture).copy()
