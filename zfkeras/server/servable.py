@@ -1,0 +1,89 @@
+"""One loaded version of a model: its signatures, and how to call them."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf import saved_model_pb2
+
+from zfkeras import warmup
+from zfkeras.server.errors import ServingError, code_name
+
+# What eager TensorFlow wraps around an op's message, and a server's client cannot use.
+_EAGER_NOISE = re.compile(
+    r"\AGraph execution error:.*?<stack traces unavailable>\n|\s*\[Op:\S*\]\Z", re.DOTALL
+)
+
+
+class Servable:
+    """A SavedModel, loaded and warmed up.
+
+    Args:
+        path: the version's directory.
+
+    Raises:
+        OSError, ValueError: it is no complete SavedModel.
+        ServingError: a warm-up record failed.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.signature_defs = _signature_defs(self.path)
+        self._loaded = tf.saved_model.load(str(self.path))
+        for signature, inputs in warmup.read(self.path):
+            self.predict(signature, inputs)
+
+    def inputs(self, signature: str) -> dict[str, str]:
+        """Input names of a signature, each with its dtype ("DT_FLOAT").
+
+        Raises:
+            ServingError: there is no such signature, or it has no inputs.
+        """
+        if signature not in self._loaded.signatures:
+            raise ServingError(f'Serving signature name: "{signature}" not found in signature def')
+        inputs = self.signature_defs[signature].inputs
+        if not inputs:
+            raise ServingError(f"Failed to get input map for signature: {signature}")
+        return {name: types_pb2.DataType.Name(info.dtype) for name, info in inputs.items()}
+
+    def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Calls a signature.
+
+        Args:
+            signature: its name.
+            inputs: arrays by input name; strings as object arrays of bytes.
+
+        Returns:
+            Arrays by output name.
+
+        Raises:
+            ServingError: the graph refused them.
+        """
+        dtypes = self.inputs(signature)
+        try:
+            feeds = {
+                name: tf.constant(value, types_pb2.DataType.Value(dtypes[name]))
+                for name, value in inputs.items()
+            }
+            outputs = self._loaded.signatures[signature](**feeds)
+            return {name: value.numpy() for name, value in outputs.items()}
+        except tf.errors.OpError as error:
+            message = _EAGER_NOISE.sub("", error.message)
+            raise ServingError(message, code_name(error.error_code)) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise ServingError(str(error)) from error
+
+
+def _signature_defs(path: Path) -> Mapping[str, Any]:
+    file = path / "saved_model.pb"
+    if not file.is_file():
+        raise FileNotFoundError(f"No saved_model.pb in {path}")
+    model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    for graph in model.meta_graphs:
+        if "serve" in graph.meta_info_def.tags:
+            return dict(graph.signature_def)
+    raise ValueError(f"No graph tagged 'serve' in {file}")
