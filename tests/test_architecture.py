@@ -82,9 +82,12 @@ def test_a_module_imports_only_from_lower_levels(module):
     for imported in imports(module):
         same_package = "." in module and imported.split(".")[0] == module.split(".")[0]
         if same_package and level(imported) == level(module):
-            assert imported < module or module.split(".")[0] in ("cli", "server", "report", "saved_model"), (
-                f"{module} imports its sibling {imported}"
-            )
+            assert imported < module or module.split(".")[0] in (
+                "cli",
+                "server",
+                "report",
+                "saved_model",
+            ), f"{module} imports its sibling {imported}"
             continue
         assert level(imported) < level(module), f"{module} must not import {imported}"
 

@@ -70,7 +70,7 @@ class Servable:
                 for name, value in inputs.items()
             }
             outputs = self._loaded.signatures[signature](**feeds)
-            return {name: value.numpy() for name, value in outputs.items()}
+            return {name: outputs[name].numpy() for name in sorted(outputs)}
         except tf.errors.OpError as error:
             message = _EAGER_NOISE.sub("", error.message)
             raise ServingError(message, code_name(error.error_code)) from error
