@@ -1,7 +1,250 @@
-"""``zfkeras train``: train and evaluate."""
+"""``zfkeras train`` and ``zfkeras evaluate``."""
+
+import enum
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+from zfkeras.cli.quiet import load_tensorflow
+
+if TYPE_CHECKING:
+    from zfkeras.data.sources import Source
+    from zfkeras.recipes import Recipe
+
+
+class Net(enum.StrEnum):
+    """Nets that can be trained."""
+
+    zfnet = "zfnet"
+    alexnet = "alexnet"
+
+
+class Strategy(enum.StrEnum):
+    """Ways to use several devices."""
+
+    none = "none"
+    mirrored = "mirrored"
+
+
+_DATA_HELP = "A folder CLASS/PICTURE, tfds:NAME/SPLIT, or generated:SPLIT (train or validation)."
 
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to `app`."""
+    app.command()(train)
+    app.command()(evaluate)
+
+
+def train(
+    data: str = typer.Option(..., help=_DATA_HELP),
+    output: Path = typer.Option(..., help="Folder of the run. If it holds one, it goes on."),
+    model: Net = typer.Option(Net.zfnet, help="The net."),
+    recipe: str = typer.Option("zeiler-fergus", help="zeiler-fergus, krizhevsky or imagenette."),
+    validation_data: str = typer.Option("", help="What to validate on, as --data."),
+    hold_out: int = typer.Option(0, help="Without it: validate on every n-th example instead."),
+    image_size: int = typer.Option(224, help="Side of the net's input."),
+    width: float = typer.Option(1.0, help="Multiplies the number of filters and units."),
+    fc_units: int | None = typer.Option(None, help="Units of fc6 and fc7 [default: 4096 width]."),
+    epochs: int | None = typer.Option(None, help="Instead of the recipe's."),
+    batch_size: int | None = typer.Option(None, help="Instead of the recipe's."),
+    learning_rate: float | None = typer.Option(None, help="Instead of the recipe's."),
+    change: list[str] = typer.Option([], "--set", help="KEY=VALUE of the recipe; repeatable."),
+    seed: int = typer.Option(0, help="Of weights, dropout, shuffling and augmentation."),
+    strategy: Strategy = typer.Option(Strategy.none, help="mirrored: all devices at once."),
+    snapshot: list[int] = typer.Option([], help="Epoch whose model to keep; repeatable."),
+    tensorboard: bool = typer.Option(False, "--tensorboard", help="Log for TensorBoard."),
+    check: bool = typer.Option(True, help="Decode every picture of a folder once beforehand."),
+    as_json: bool = typer.Option(False, "--json", help="Print the result as JSON, nothing else."),
+) -> None:
+    """Train a net; killed runs go on where they were when the command is given again."""
+    load_tensorflow()
+    import keras
+
+    from zfkeras import training
+
+    shorthand = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    settings = _recipe(recipe, change, shorthand)
+    output.mkdir(parents=True, exist_ok=True)
+    checked = output / "checked.json" if check else None
+    source = _source(data, check, checked, image_size, not as_json)
+    validation = None
+    if validation_data:
+        validation = _source(validation_data, check, checked, image_size, not as_json)
+    elif hold_out:
+        source, validation = _hold_out(source, hold_out)
+    _report_skipped([source] if validation is None else [source, validation])
+    keras.utils.set_random_seed(seed)
+    with training.strategy(strategy.value).scope():
+        net, architecture = _build(model, settings, image_size, width, fc_units, source)
+    try:
+        history = training.train(
+            net,
+            source,
+            settings,
+            output,
+            validation,
+            seed,
+            snapshots=snapshot,
+            tensorboard=tensorboard,
+            verbose=0 if as_json else "auto" if sys.stdout.isatty() else 2,
+        )
+    except KeyboardInterrupt:
+        typer.echo(f"Interrupted. The same command goes on from {output}.", err=True)
+        raise typer.Exit(130) from None
+    _finish(net, output, architecture, source, history, seed, as_json)
+
+
+def _recipe(name: str, changes: list[str], shorthand: dict[str, Any]) -> "Recipe":
+    from zfkeras.recipes import recipe
+
+    given = {key: value for key, value in shorthand.items() if value is not None}
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise ValueError(
+                f"A change of the recipe must be KEY=VALUE. Received: --set {change!r}"
+            )
+        given[key] = _value(value)
+    return recipe(name, **given)
+
+
+def _value(text: str) -> Any:
+    """0.5 and [1.1, 1.6] and null as in JSON, anything else as text."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _source(
+    data: str,
+    check: bool,
+    cache: Path | None,
+    image_size: int,
+    progress: bool,
+    class_names: tuple[str, ...] | None = None,
+) -> "Source":
+    from zfkeras.data.folders import image_folder
+    from zfkeras.data.generated import generated
+    from zfkeras.data.sources import from_tfds
+
+    kind, colon, rest = data.partition(":")
+    if kind == "tfds" and colon:
+        name, slash, split = rest.rpartition("/")
+        if not slash:
+            raise ValueError(f"TFDS data must be tfds:NAME/SPLIT. Received: {data!r}")
+        return from_tfds(name, split)
+    if kind == "generated":
+        return generated(rest or "train", image_size=image_size)
+    return image_folder(data, class_names=class_names, check=check, cache=cache, progress=progress)
+
+
+def _hold_out(source: "Source", every: int) -> "tuple[Source, Source]":
+    from zfkeras.data.sources import hold_out
+
+    return hold_out(source, every)
+
+
+def _report_skipped(sources: "list[Source]") -> None:
+    for source in sources:
+        if source.skipped:
+            typer.echo(
+                f"{len(source.skipped)} bad pictures in {source.name} are left out:", err=True
+            )
+        for skip in source.skipped:
+            typer.echo(f"  {skip.name}: {skip.reason}", err=True)
+
+
+def _build(
+    model: Net,
+    settings: "Recipe",
+    image_size: int,
+    width: float,
+    fc_units: int | None,
+    source: "Source",
+) -> tuple[Any, dict[str, Any]]:
+    """The net, and the arguments that make it again."""
+    from zfkeras.models.alexnet import AlexNet
+    from zfkeras.models.zfnet import ZFNet
+
+    kind = {Net.zfnet: ZFNet, Net.alexnet: AlexNet}[model]
+    shape = {
+        "classes": len(source.class_names),
+        "input_shape": (image_size, image_size, 3),
+        "width": width,
+        "fc_units": fc_units,
+    }
+    net = kind(
+        **shape,
+        dropout=settings.dropout,
+        kernel_initializer=settings.kernel_initializer,
+        max_filter_rms=settings.max_filter_rms,
+    )
+    return net, {"model": kind.__name__, **shape}
+
+
+def _finish(
+    net: Any,
+    output: Path,
+    architecture: dict[str, Any],
+    source: "Source",
+    history: list[dict[str, float]],
+    seed: int,
+    as_json: bool,
+) -> None:
+    from zfkeras.models.weights import save_weights
+
+    save_weights(
+        net, output / "weights.npz", architecture, source.class_names, data=source.name, seed=seed
+    )
+    (output / "labels.txt").write_text("\n".join(source.class_names) + "\n")
+    if as_json:
+        typer.echo(json.dumps({"output": str(output), "history": history}))
+    else:
+        typer.echo(f"Model, weights, labels and history are in {output}.")
+
+
+def evaluate(
+    model: str = typer.Argument(help="A .keras file, or a bundled net: imagenette."),
+    data: str = typer.Option(..., help=_DATA_HELP),
+    ten_crop: bool = typer.Option(False, "--ten-crop", help="Average over the papers' ten crops."),
+    batch_size: int = typer.Option(64, help="Crops to classify at a time."),
+    as_json: bool = typer.Option(False, "--json", help="Print the result as JSON, nothing else."),
+) -> None:
+    """Measure top-1 and top-5 accuracy of a net on labelled pictures."""
+    load_tensorflow()
+    from zfkeras import evaluation
+    from zfkeras.models.loading import load_model
+
+    net = load_model(model)
+    source = _source(
+        data, True, None, evaluation.input_size(net)[0], not as_json, _class_names(model)
+    )
+    _report_skipped([source])
+    result = evaluation.evaluate(net, source, ten_crop, batch_size=batch_size, progress=not as_json)
+    numbers = {
+        "pictures": len(result.labels),
+        "crops": 10 if ten_crop else 1,
+        "top1": result.accuracy,
+        "top5": result.top(5),
+        "loss": result.loss,
+        "skipped": len(source.skipped),
+    }
+    if as_json:
+        typer.echo(json.dumps(numbers))
+    else:
+        typer.echo("\n".join(f"{name:8} {value:.6g}" for name, value in numbers.items()))
+
+
+def _class_names(model: str) -> tuple[str, ...] | None:
+    """The names of a net's outputs, if it knows them: bundled, or labels.txt beside the file."""
+    from zfkeras.models.weights import BUNDLED, class_names
+
+    labels = Path(model).with_name("labels.txt")
+    if model in BUNDLED:
+        return class_names(model)
+    return tuple(labels.read_text().splitlines()) if labels.is_file() else None
