@@ -5,11 +5,7 @@ The paper gives no numbers for the occluder; ours are spec F4: a grey square of 
 """
 
 import dataclasses
-import io
-import os
-import zipfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -18,16 +14,17 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
+from zfkeras.answers import check_images, ends_in_softmax, watched_classes
 from zfkeras.graph import walk
-from zfkeras.image import write_atomically
 from zfkeras.occluder import centres, colours, covers, occlude, rectangle
+from zfkeras.results import Result
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Occlusion:
+class Occlusion(Result):
     """What a net answers while each part of N images is hidden, in an R x S grid of places.
 
     Together with a projection of map `channel` these are the five panels of Fig. 7.
@@ -89,32 +86,6 @@ class Occlusion:
         total = np.einsum("nrs,rh,sw->nhw", values, down, across, optimize=True)
         return total / np.outer(down.sum(axis=0), across.sum(axis=0)).astype(np.float32)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Writes everything to one .npz file, whole or not at all."""
-        present = {name: value for name, value in vars(self).items() if value is not None}
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **present)
-        return write_atomically(path, buffer.getvalue())
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Occlusion":
-        """Reads what `save` wrote; runs no code from the file."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                found: dict[str, Any] = {name: file[name] for name in names if name in file}
-            for name in ("image_size", "patch_size", "strides"):
-                found[name] = tuple(found[name].tolist())
-            found["layer"] = str(found["layer"]) if "layer" in found else None
-            return cls(
-                **{**dict.fromkeys(("activation", "channel", "baseline_activation")), **found}
-            )
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(
-                "This file holds no occlusion. Expected an .npz file written by Occlusion.save. "
-                f"Received: path={os.fspath(path)!r}"
-            ) from error
-
 
 def occlusion(
     model: keras.Model,
@@ -157,7 +128,7 @@ def occlusion(
         >>> found.probabilities.shape, found.heat_map().shape
         ((1, 3, 4, 1), (1, 8, 12))
     """
-    images = _check_images(model, images)
+    images = check_images(model, images)
     patch, steps = rectangle("patch_size", patch_size), rectangle("strides", strides)
     if method != "plain":
         raise ValueError(f'The method is unknown. Expected "plain". Received: method={method!r}')
@@ -184,69 +155,6 @@ def occlusion(
         **whole,
         **seen,
     )
-
-
-def ends_in_softmax(model: keras.Model) -> bool:
-    """Whether a model's outputs are probabilities already.
-
-    Example:
-        >>> flat = [keras.Input((2, 2, 3)), keras.layers.Flatten()]
-        >>> ends_in_softmax(keras.Sequential([*flat, keras.layers.Dense(2, "softmax")]))
-        True
-    """
-    try:
-        last = walk(model).steps[-1].operation
-    except ValueError as error:
-        raise ValueError(
-            "Cannot tell whether this model ends in a softmax. Expected a built Functional or "
-            f"Sequential model, or softmax=True or False. Received: model={model.name!r}"
-        ) from error
-    is_softmax = type(last).__name__ == "Softmax"  # the layer, or keras.ops.softmax
-    return is_softmax or getattr(last, "activation", None) is keras.activations.softmax
-
-
-# === Checking the input ===
-
-
-def _check_images(model: keras.Model, images: ArrayLike) -> Floats:
-    images = np.asarray(images)
-    expected = getattr(model, "input_shape", (None,) * 4)
-    if not isinstance(expected, tuple) or len(expected) != 4:
-        raise ValueError(
-            "This model takes no images. Expected one input of shape (N, H, W, C). "
-            f"Received: model={model.name!r} with input_shape={expected}"
-        )
-    sizes = zip(expected[1:], images.shape[1:], strict=False)
-    fits = images.ndim == 4 and all(wanted in (None, size) for wanted, size in sizes)
-    if not fits or not images.size:
-        raise ValueError(
-            f"The images do not fit the model. Expected one or more of shape {expected}. "
-            f"Received: images with shape={images.shape}"
-        )
-    images = images.astype(np.float32)
-    if not np.isfinite(images).all():
-        raise ValueError(
-            "The images hold NaN or infinity. Expected finite pixels, usually 0..255. "
-            f"Received: images with {np.count_nonzero(~np.isfinite(images))} such values"
-        )
-    return images
-
-
-def _classes(classes: ArrayLike | None, predicted: Integers, known: int) -> Integers:
-    """The classes to watch, (N, K)."""
-    if classes is None:
-        return predicted[:, None]
-    wanted = np.asarray(classes)
-    count = len(predicted)
-    good = np.issubdtype(wanted.dtype, np.integer) and wanted.ndim <= 2 and wanted.size > 0
-    good = good and (wanted.ndim < 2 or len(wanted) == count)
-    if not good or wanted.min() < 0 or wanted.max() >= known:
-        raise ValueError(
-            f"The model has no such classes. Expected whole numbers in 0..{known - 1}: one, a "
-            f"list for all images, or shape ({count}, K). Received: classes={classes!r}"
-        )
-    wanted = np.atleast_1d(wanted).astype(np.int64)
-    return np.broadcast_to(wanted, (count, wanted.shape[-1]))
 
 
 # === Watching the net ===
@@ -299,7 +207,7 @@ def _whole_images(
             f"Received: outputs with shape={scores.shape}"
         )
     predicted = scores.argmax(axis=1)
-    watched = _classes(classes, predicted, scores.shape[1])
+    watched = watched_classes(classes, predicted, scores.shape[1])
     has_maps = sums.shape[1] > 0
     return {
         "classes": watched,
