@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 Picture = NDArray[np.uint8]
+Pictures = Sequence[Picture] | NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 # Viridis (Smith & van der Walt, CC0) in 16 equal steps: straight lines between them stay
@@ -180,9 +181,7 @@ def to_display(pixels: ArrayLike, percentile: float | None = None) -> Picture:
             "The percentile is not one. It must lie above 0 and be at most 100. "
             f"Received: percentile={percentile}"
         )
-    magnitude = np.abs(pixels)
-    axes = (-3, -2, -1)
-    largest = np.percentile(magnitude, percentile or 100.0, axis=axes, keepdims=True)
+    largest = np.percentile(np.abs(pixels), percentile or 100.0, (-3, -2, -1), keepdims=True)
     scaled = np.divide(pixels, largest, out=np.zeros_like(pixels), where=largest > 0)
     return np.rint(255 * (0.5 + scaled.clip(-1, 1) / 2)).astype(np.uint8)
 
@@ -253,7 +252,7 @@ def overlay(
 
 
 def grid(
-    pictures: Sequence[ArrayLike] | NDArray[np.uint8],
+    pictures: Sequence[ArrayLike] | Pictures,
     columns: int | None = None,
     padding: int = 2,
     background: int | Colour = 255,

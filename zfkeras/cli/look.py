@@ -1,7 +1,290 @@
-"""``zfkeras look``: project and occlude."""
+"""``zfkeras project`` and ``zfkeras occlude``: what a model makes of some pictures."""
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+from zfkeras.cli.quiet import load_tensorflow
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from zfkeras.analysis.occlusion import Occlusion
+    from zfkeras.deconvnet import Projection
+    from zfkeras.geometry import ReceptiveField
+
+_IMAGES = typer.Argument(..., help="Picture files.")
+_MODEL = typer.Option("imagenette", help="A .keras file, or the bundled net: imagenette.")
+_LABELS = typer.Option(None, help="Text file with the name of a class on each line.")
+_JSON = typer.Option(False, "--json", help="Print the result as JSON, nothing else.")
 
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to `app`."""
+    app.command()(project)
+    app.command()(occlude)
+
+
+def project(
+    images: list[Path] = _IMAGES,
+    model: str = _MODEL,
+    layer: str = typer.Option("conv5", help="The layer whose maps are projected."),
+    channels: str = typer.Option("9", help="K: the K strongest; 12,40: these maps; all."),
+    position: str = typer.Option("max", help="max: a map's strongest unit; all; ROW,COLUMN."),
+    rule: str = typer.Option("deconvnet", help="deconvnet, guided or gradient."),
+    output: Path = typer.Option(Path("projections"), help="Folder for the pictures and arrays."),
+    as_json: bool = _JSON,
+) -> None:
+    """Show what makes the maps of a layer fire: patches beside deconvnet projections."""
+    wanted, where = parse_channels(channels), parse_position(position)
+    load_tensorflow()
+    from zfkeras.deconvnet import DeconvNet
+    from zfkeras.models.loading import load_model
+    from zfkeras.report import figures
+
+    net = load_model(model)
+    pictures = fitted(images, net)
+    found = DeconvNet(net, rule=rule).project(
+        pictures, layer, channels=wanted, position=where, progress=not as_json
+    )
+    field = None if where == "all" else field_or_none(net, layer)
+    kind = layer.replace("/", "-")
+    arrays = _save_arrays(output / f"{kind}.npz", vars(found))
+    results = []
+    for index, name in enumerate(_stems(images)):
+        path = output / f"{name}-{kind}.png"
+        figures.save(figures.projection(found, pictures, field, index), path)
+        results.append(
+            {
+                "image": str(images[index]),
+                "picture": str(path),
+                "arrays": str(arrays),
+                "layer": layer,
+                "maps": _described(found, index, field),
+            }
+        )
+    _report(results, as_json, _project_lines)
+
+
+def occlude(
+    images: list[Path] = _IMAGES,
+    model: str = _MODEL,
+    patch_size: str = typer.Option("", help="H or H,W pixels [default: a fifth of the input]."),
+    strides: str = typer.Option("", help="S or DOWN,ACROSS pixels [default: 28 places a side]."),
+    fill_value: str = typer.Option("128", help="Grey value, R,G,B or mean."),
+    layer: str = typer.Option("", help="Of panels b and c [default: conv5 where there is one]."),
+    watch: int | None = typer.Option(None, "--class", help="Number of the class [default: top]."),
+    batch_size: int = typer.Option(64, help="Pictures in memory at a time."),
+    labels: Path | None = _LABELS,
+    output: Path = typer.Option(Path("occlusion"), help="Folder for the pictures and arrays."),
+    as_json: bool = _JSON,
+) -> None:
+    """Hide each part of a picture in turn and watch the net: the five panels of Fig. 7."""
+    patch, steps = numbers("--patch-size", patch_size), numbers("--strides", strides)
+    fill = fill_value if fill_value == "mean" else numbers("--fill-value", fill_value, float)
+    load_tensorflow()
+    from zfkeras.analysis.occlusion import occlusion
+    from zfkeras.models.loading import load_model
+    from zfkeras.report import figures
+
+    net = load_model(model)
+    pictures, names = fitted(images, net), known_class_names(model, labels)
+    side = min(pictures.shape[1:3])
+    layer = layer or ("conv5" if "conv5" in [one.name for one in net.layers] else "")
+    found = occlusion(
+        net,
+        pictures,
+        patch_size=patch or max(1, round(side / 5)),
+        strides=steps or max(1, side // 28),
+        fill_value=fill,
+        layer=layer or None,
+        classes=watch,
+        batch_size=batch_size,
+        progress=not as_json,
+    )
+    arrays = found.save(output / "occlusion.npz")
+    results = []
+    projected = _projected_maps(net, found, pictures) if layer else None
+    for index, name in enumerate(_stems(images)):
+        path = output / f"{name}-occlusion.png"
+        panel_c = None if projected is None else projected[index]
+        figures.save(figures.occlusion(found, pictures, index, names, panel_c), path)
+        paths = {"image": str(images[index]), "picture": str(path), "arrays": str(arrays)}
+        results.append(paths | _summary(found, index, names))
+    _report(results, as_json, _occlude_lines)
+
+
+# === What the options mean ===
+
+
+def numbers(option: str, text: str, kind: Callable[[str], Any] = int) -> Any:
+    """Numbers with commas between them: one alone, several as a tuple, none as None.
+
+    Example:
+        >>> numbers("--strides", "8"), numbers("--strides", "8,4"), numbers("--strides", "")
+        (8, (8, 4), None)
+    """
+    try:
+        found = tuple(kind(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError(
+            f"{option} must be numbers with commas between them, such as 8 or 8,4. "
+            f"Received: {option} {text}"
+        ) from None
+    return (found[0] if "," not in text else found) if found else None
+
+
+def parse_channels(text: str) -> int | list[int] | None:
+    """K strongest maps, a list of maps, or all of them.
+
+    Example:
+        >>> parse_channels("9"), parse_channels("12,40"), parse_channels("7,")
+        (9, [12, 40], [7])
+    """
+    if text == "all":
+        return None
+    found = numbers("--channels", text)
+    return list(found) if isinstance(found, tuple) else found
+
+
+def parse_position(text: str) -> str | tuple[int, int]:
+    """The strongest unit, the whole map, or the unit at ROW,COLUMN.
+
+    Example:
+        >>> parse_position("max"), parse_position("6,7")
+        ('max', (6, 7))
+    """
+    return text if text in ("max", "all") else numbers("--position", text)
+
+
+# === What both commands do ===
+
+
+def fitted(paths: Sequence[Path], net: "keras.Model") -> "np.ndarray":
+    """The pictures as the net takes them, (N, H, W, 3) uint8."""
+    import numpy as np
+
+    from zfkeras import image
+    from zfkeras.evaluation import input_size
+
+    return np.stack([image.fit(image.load(path), input_size(net)) for path in paths])
+
+
+def known_class_names(model: str, labels: Path | None) -> list[str] | None:
+    """The names in a file of labels, else those a bundled net brings along, else none."""
+    from zfkeras.models.weights import BUNDLED, class_names
+
+    if labels is not None:
+        return [line.strip() for line in labels.read_text().splitlines() if line.strip()]
+    return list(class_names(model)) if model in BUNDLED else None
+
+
+def field_or_none(net: "keras.Model", layer: str) -> "ReceptiveField | None":
+    """A layer's receptive field; none where units have no field of their own (dense layers)."""
+    from zfkeras.graph import receptive_field
+
+    try:
+        return receptive_field(net, layer)
+    except ValueError:
+        return None
+
+
+def _projected_maps(net: "keras.Model", found: "Occlusion", pictures: "np.ndarray") -> "np.ndarray":
+    """Panel c of each picture: the strongest unit of the map of panel b, projected."""
+    from zfkeras import image
+    from zfkeras.deconvnet import DeconvNet
+
+    images = pictures.astype("float32")
+    pixels = DeconvNet(net).project_tensors(images, str(found.layer), found.channel)[0]
+    return image.to_display(pixels)
+
+
+def _save_arrays(path: Path, arrays: dict[str, Any]) -> Path:
+    import numpy as np
+
+    from zfkeras.image import write_atomically
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return write_atomically(path, buffer.getvalue())
+
+
+def _stems(paths: Sequence[Path]) -> list[str]:
+    """File names without suffix; numbered where several pictures share one."""
+    stems = [path.stem for path in paths]
+    return [
+        stem if stems.count(stem) == 1 else f"{stem}-{index + 1}"
+        for index, stem in enumerate(stems)
+    ]
+
+
+# === What both commands say ===
+
+
+def _described(
+    found: "Projection", index: int, field: "ReceptiveField | None"
+) -> list[dict[str, Any]]:
+    size = found.pixels.shape[2:4]
+    return [
+        {
+            "channel": int(channel),
+            "value": float(value),
+            "position": position.tolist(),
+            "box": None if field is None else field.box(tuple(position.tolist()), size),
+        }
+        for channel, value, position in zip(
+            found.channels[index], found.values[index], found.positions[index], strict=True
+        )
+    ]
+
+
+def _project_lines(result: dict[str, Any]) -> list[str]:
+    lines = [f"{result['image']}: {result['layer']} -> {result['picture']}"]
+    for one in result["maps"]:
+        row, column = one["position"]
+        line = f"  map {one['channel']:>4}  {one['value']:>10.4g}  at row {row}, column {column}"
+        if one["box"] is not None:
+            top, left, bottom, right = one["box"]
+            line += f", sees rows {top}..{bottom - 1}, columns {left}..{right - 1}"
+        lines.append(line)
+    return lines
+
+
+def _summary(found: "Occlusion", index: int, names: list[str] | None) -> dict[str, Any]:
+    from zfkeras.report import figures
+
+    top, left, bottom, right = figures.worst_box(found, index)
+    return {
+        "class": figures.class_name(found.classes[index, 0], names),
+        "probability": float(found.baseline_probabilities[index, 0]),
+        "lowest": float(found.probabilities[index, ..., 0].min()),
+        "lowest_box": [top, left, bottom, right],
+        "classes_seen": [
+            figures.class_name(number, names) for number in figures.occlusion_classes(found, index)
+        ],
+    }
+
+
+def _occlude_lines(result: dict[str, Any]) -> list[str]:
+    top, left, bottom, right = result["lowest_box"]
+    return [
+        f"{result['image']}: {result['class']} {result['probability']:.3f} -> {result['picture']}",
+        f"  lowest {result['lowest']:.3f} with rows {top}..{bottom - 1}, columns "
+        f"{left}..{right - 1} hidden; most probable anywhere: {', '.join(result['classes_seen'])}",
+    ]
+
+
+def _report(
+    results: list[dict[str, Any]], as_json: bool, lines: Callable[[dict[str, Any]], list[str]]
+) -> None:
+    if as_json:
+        typer.echo(json.dumps(results, indent=2))
+        return
+    for result in results:
+        typer.echo("\n".join(lines(result)))
+    typer.echo(f"arrays: {results[0]['arrays']}")

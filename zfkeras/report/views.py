@@ -1,0 +1,134 @@
+"""Results as what the templates show: pictures with their captions, nothing computed anew."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zfkeras.geometry import ReceptiveField
+from zfkeras.image import Picture, Pictures
+from zfkeras.report import figures
+
+if TYPE_CHECKING:
+    from zfkeras.analysis.occlusion import Occlusion
+    from zfkeras.deconvnet import Projection
+
+
+def answers(
+    probabilities: np.ndarray, class_names: Sequence[str] | None, k: int = 3
+) -> list[tuple[str, float]]:
+    """The k most probable classes and their probabilities (C,), best first.
+
+    Example:
+        >>> answers(np.array([0.25, 0.75]), ["church", "tench"], k=1)
+        [('tench', 0.75)]
+    """
+    best = np.argsort(-probabilities, kind="stable")[:k]
+    return [(figures.class_name(c, class_names), float(probabilities[c])) for c in best]
+
+
+def layer(
+    found: "Projection", images: Pictures, field: ReceptiveField, index: int = 0
+) -> dict[str, Any]:
+    """One image's strongest units of a layer: patches beside projections."""
+    rows, columns = (
+        min(int(size), limit)
+        for size, limit in zip(field.size, found.pixels.shape[2:4], strict=True)
+    )
+    pairs = figures.stimuli(found, images, field)[index]
+    numbers = zip(found.channels[index], found.values[index], strict=True)
+    return {
+        "name": found.layer,
+        "sees": f"{rows} by {columns}",
+        "maps": [
+            {"number": int(number), "value": float(value), "patch": patch, "projection": shown}
+            for (number, value), (patch, shown) in zip(numbers, pairs, strict=True)
+            if value > 0
+        ],
+    }
+
+
+def occlusion(
+    found: "Occlusion",
+    images: Pictures,
+    index: int,
+    name: str,
+    class_names: Sequence[str] | None = None,
+    projected: Picture | None = None,
+) -> dict[str, Any]:
+    """The five panels of Fig. 7 for one image, with captions, scales and the legend."""
+    watched = figures.class_name(found.classes[index, 0], class_names)
+    pictures: dict[str, Picture] = dict(figures.occlusion_panels(found, images, index))
+    if projected is not None:
+        pictures["c"] = projected
+    captions, limits = _captions(found, index, watched), _limits(found, index)
+    legend = [
+        (figures.class_name(number, class_names), colour)
+        for number, colour in list(figures.occlusion_classes(found, index).items())[:6]
+    ]
+    return {
+        "name": name,
+        "words": _words(found, index, watched, class_names),
+        "panels": [
+            {
+                "letter": letter,
+                "picture": pictures[letter],
+                "alt": f"{captions[letter]}, for {name}",
+                "caption": captions[letter],
+                "limits": limits.get(letter),
+                "legend": legend if letter == "e" else None,
+            }
+            for letter in sorted(pictures)
+        ],
+    }
+
+
+def _captions(found: "Occlusion", index: int, watched: str) -> Mapping[str, str]:
+    captions = {
+        "a": "the image, the square where it hurts most",
+        "d": f"probability of {watched}, over the image",
+        "e": "the most probable class",
+    }
+    if found.channel is not None:
+        named = f"map {found.channel[index]} of {found.layer}"
+        captions["b"] = f"total activation of {named}, its strongest map here"
+        captions["c"] = f"{named}, projected to the pixels"
+    return captions
+
+
+def _limits(found: "Occlusion", index: int) -> dict[str, tuple[str, str]]:
+    limits = {"d": ("0", f"{found.heat_map()[index].max():.2f}")}
+    if found.activation is not None:
+        places = found.activation[index]
+        limits["b"] = (f"{places.min():.3g}", f"{places.max():.3g}")
+    return limits
+
+
+def _words(found: "Occlusion", index: int, watched: str, class_names: Sequence[str] | None) -> str:
+    places = found.probabilities[index, ..., 0]
+    row, column = np.unravel_index(places.argmin(), places.shape)
+    then = figures.class_name(found.predicted[index, row, column], class_names)
+    verdict = f"The net still says {then}." if then == watched else f"The net then says {then}."
+    return (
+        f"The probability of {watched} is {found.baseline_probabilities[index, 0]:.2f} for the "
+        f"whole image and {places[row, column]:.2f} with the square where it hurts most. {verdict}"
+    )
+
+
+def outcome(
+    pictures: Pictures,
+    probabilities: np.ndarray,
+    truth: Sequence[int],
+    class_names: Sequence[str],
+) -> list[dict[str, Any]]:
+    """Classified images as samples: picture, answer, its probability, truth."""
+    best = probabilities.argmax(axis=1)
+    return [
+        {
+            "picture": picture,
+            "answer": class_names[answer],
+            "share": float(row[answer]),
+            "truth": class_names[label],
+        }
+        for picture, row, answer, label in zip(pictures, probabilities, best, truth, strict=True)
+    ]
