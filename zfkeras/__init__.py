@@ -23,6 +23,7 @@ _HOME = {
     "ReceptiveField": "geometry",
     "ZFNet": "models.zfnet",
     "export": "saved_model",
+    "load_model": "models.loading",
     "occlusion": "analysis.occlusion",
     "receptive_field": "graph",
 }
