@@ -1,0 +1,281 @@
+"""Correspondence (paper Sect. 4.3, Fig. 8, Table 1): does hiding a part mean the same everywhere?
+
+The same part, say the nose, is hidden in several images. If the net relates the noses to one
+another, its features change alike in all of them: the signs of the changes agree more often than
+when random parts are hidden. Normalisation, ternary signs and pairs are spec G3.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from tqdm import tqdm
+
+from zfkeras.answers import Answers, check_images, class_of_each
+from zfkeras.occluder import colours, rectangle
+from zfkeras.pictures import pictures
+from zfkeras.results import Result
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+Masks = NDArray[np.bool_]
+
+RANDOM = "random"
+
+
+@dataclass(frozen=True, eq=False)
+class Correspondence(Result):
+    """How consistently L layers of a net change when P parts of N images are hidden.
+
+    There are M = N (N - 1) / 2 pairs of images. Lower distances mean that hiding the part changes
+    features alike.
+
+    Attributes:
+        parts: The P parts.
+        layers: The L layers.
+        distances: (P, L, M) share of the features whose change has not the same sign (-1, 0, 1) in
+            both images of a pair.
+        random_distances: (T, L, M) the same for T draws of a random part in each image.
+        features: (L,) number of the layer's features.
+        boxes: (P, N, 4) box (top, left, bottom, right), half-open, around each hidden part.
+        random_boxes: (T, N, 4) the random parts.
+        classes: (N,) the class watched.
+        baseline_probabilities: (N,) its probability when nothing is hidden,
+        probabilities: (P, N) when the part is,
+        random_probabilities: (T, N) and when the random part is.
+        patch_fill: (N, C) colour that hides.
+    """
+
+    parts: tuple[str, ...]
+    layers: tuple[str, ...]
+    distances: Floats
+    random_distances: Floats
+    features: Integers
+    boxes: Integers
+    random_boxes: Integers
+    classes: Integers
+    baseline_probabilities: Floats
+    probabilities: Floats
+    random_probabilities: Floats
+    patch_fill: Floats
+
+    def scores(self) -> dict[str, NDArray[np.float64]]:
+        """Table 1: for each part and "random", mean and population std over pairs, (L, 2)."""
+        rows = dict(zip(self.parts, self.distances.astype(float), strict=True))
+        if self.random_distances.size:
+            draws = self.random_distances.astype(float)
+            rows[RANDOM] = np.moveaxis(draws, 0, 1).reshape(len(self.layers), -1)
+        return {name: np.stack([row.mean(1), row.std(1)], 1) for name, row in rows.items()}
+
+    def totals(self) -> dict[str, NDArray[np.float64]]:
+        """The paper's raw double sum over ordered pairs, (L,), of each part (random: per draw)."""
+        pairs = 2 * self.distances.shape[2]
+        return {name: s[:, 0] * pairs * self.features for name, s in self.scores().items()}
+
+
+def correspondence(
+    model: keras.Model,
+    images: Any,
+    parts: Mapping[str, ArrayLike],
+    layers: str | Sequence[str],
+    patch_size: int | tuple[int, int] | None = None,
+    boxes: ArrayLike | None = None,
+    draws: int = 10,
+    fill_value: ArrayLike | str = 128.0,
+    classes: ArrayLike | None = None,
+    seed: int = 0,
+    batch_size: int = 32,
+    progress: bool = False,
+    softmax: bool | None = None,
+) -> Correspondence:
+    """Measures how alike a net's features change when the same part of each image is hidden.
+
+    Args:
+        model: Functional or Sequential classifier of (N, H, W, C) images.
+        images: Two or more: (N, H, W, C) pixels, a folder of pictures or a `tf.data.Dataset`.
+        parts: For each part of the object its place in every image: centres (N, 2) as (row,
+            column), boxes (N, 4) as (top, left, bottom, right), half-open, or masks (N, H, W).
+        layers: Name or names of the layers; the paper's are its fifth and its seventh.
+        patch_size: Side or (height, width) of what hides a part given by its centre.
+        boxes: (N, 4) or (4,) the objects, for the random parts; default: the whole images.
+        draws: How many times a random part is drawn in every image, independently; 0 for no
+            control. It has the size of the first part's box.
+        fill_value: Colour that hides: a grey value, one value a channel, or "mean".
+        classes: Whose probability to watch: a number or one for each image; default: the predicted.
+        seed: Of the random parts.
+        batch_size: Images in memory at a time.
+        progress: Whether to show a progress bar.
+        softmax: As in `occlusion`.
+
+    Returns:
+        The `Correspondence`.
+
+    Raises:
+        ValueError: Parts, images, boxes or layers don't fit one another.
+
+    Example:
+        >>> tiny = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Conv2D(4, 3, name="c"),
+        ...                          keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> images = np.random.default_rng(0).uniform(0, 255, (3, 8, 12, 3))
+        >>> found = correspondence(tiny, images, {"nose": [[4, 5], [3, 6], [5, 5]]}, "c", 3)
+        >>> found.distances.shape, found.random_distances.shape
+        ((1, 1, 3), (10, 1, 3))
+    """
+    images = check_images(model, pictures(images, model.input_shape[1:3]))
+    layers = (layers,) if isinstance(layers, str) else tuple(layers)
+    _check(images, layers, draws)
+    masks = part_masks(parts, images.shape[:3], patch_size)
+    part_boxes = np.array([[_bounds(mask) for mask in part] for part in masks])
+    within = _objects(boxes, part_boxes[0], images.shape)
+    chance = random_boxes(np.random.default_rng(seed), within, _sizes(part_boxes[0]), draws)
+    fill = colours(images, fill_value)  # type: ignore[arg-type]
+    answers = Answers(model, layers, softmax)
+    whole, originals = answers(images, batch_size)
+    watched = class_of_each(classes, whole.argmax(1), whole.shape[1])
+    hidden: list[Masks] = [*masks, *(_in_boxes(box, images.shape) for box in chance)]
+    distances, probabilities = [], []
+    for mask in tqdm(hidden, desc="hiding", unit="part", disable=not progress):
+        covered = np.where(mask[..., None], fill[:, None, None, :], images)
+        seen, features = answers(covered, batch_size)
+        changes = (sign_changes(a, b) for a, b in zip(originals, features, strict=True))
+        distances.append([pair_distances(signs) for signs in changes])
+        probabilities.append(seen[np.arange(len(images)), watched])
+    count, pairs = len(masks), len(images) * (len(images) - 1) // 2
+    return Correspondence(
+        parts=tuple(parts),
+        layers=layers,
+        distances=np.array(distances[:count], np.float32),
+        random_distances=np.array(distances[count:], np.float32).reshape(-1, len(layers), pairs),
+        features=np.array([x[0].size for x in originals]),
+        boxes=part_boxes,
+        random_boxes=chance,
+        classes=watched,
+        baseline_probabilities=whole[np.arange(len(images)), watched],
+        probabilities=np.array(probabilities[:count]),
+        random_probabilities=np.array(probabilities[count:], np.float32).reshape(-1, len(images)),
+        patch_fill=fill,
+    )
+
+
+# === The measure ===
+
+
+def sign_changes(original: ArrayLike, hidden: ArrayLike) -> NDArray[np.int8]:
+    """The signs (N, d) of what the features lose, in {-1, 0, 1}."""
+    difference = np.asarray(original) - np.asarray(hidden)
+    return np.sign(difference).reshape(len(difference), -1).astype(np.int8)
+
+
+def pair_distances(signs: ArrayLike) -> NDArray[np.float64]:
+    """Share of unequal entries of each unordered pair of rows: their Hamming distance over d.
+
+    Example:
+        >>> pair_distances([[1, 0, -1, 1], [1, 0, -1, -1], [1, 0, 1, 1]])
+        array([0.25, 0.25, 0.5 ])
+    """
+    signs = np.asarray(signs)
+    return np.array([np.mean(a != b) for a, b in itertools.combinations(signs, 2)])
+
+
+# === Parts ===
+
+
+def part_masks(
+    parts: Mapping[str, ArrayLike],
+    shape: tuple[int, int, int],
+    patch_size: int | tuple[int, int] | None = None,
+) -> list[Masks]:
+    """Each part as masks (N, H, W), from centres (N, 2), boxes (N, 4) or masks (N, H, W).
+
+    Raises:
+        ValueError: A part has another shape, or lies outside an image.
+    """
+    if not parts:
+        raise ValueError(f"Name at least one part to hide. Received: parts={parts!r}")
+    masks = []
+    for name, given in parts.items():
+        places = np.asarray(given)
+        if places.shape == shape:
+            mask = places.astype(bool)
+        elif places.shape == (shape[0], 4):
+            mask = _in_boxes(places, shape)
+        elif places.shape == (shape[0], 2) and patch_size is not None:
+            mask = _in_boxes(_around(places, rectangle("patch_size", patch_size)), shape)
+        else:
+            raise ValueError(
+                f"A part must have a place in each image: centres ({shape[0]}, 2) together with a "
+                f"patch_size, boxes ({shape[0]}, 4) or masks {shape}. Received: parts['{name}'] "
+                f"with shape={places.shape}, patch_size={patch_size!r}"
+            )
+        if not mask.any((1, 2)).all():
+            raise ValueError(
+                "A part must cover at least one pixel of each image. Received: "
+                f"parts['{name}'] outside images {np.flatnonzero(~mask.any((1, 2))).tolist()}"
+            )
+        masks.append(mask)
+    return masks
+
+
+def random_boxes(
+    rng: np.random.Generator, within: ArrayLike, sizes: ArrayLike, draws: int
+) -> Integers:
+    """Boxes of given sizes (N, 2), anywhere inside given boxes (N, 4): (draws, N, 4).
+
+    Example:
+        >>> random_boxes(np.random.default_rng(0), [[2, 3, 6, 9]], [[4, 6]], draws=1).tolist()
+        [[[2, 3, 6, 9]]]
+    """
+    within, sizes = np.asarray(within), np.asarray(sizes)
+    corners = rng.integers(within[:, :2], within[:, 2:] - sizes + 1, (draws, len(within), 2))
+    return np.concatenate([corners, corners + sizes], 2)
+
+
+def _around(centres: NDArray, size: tuple[int, int]) -> Integers:
+    corners = np.rint(centres).astype(np.int64) - np.array(size) // 2
+    return np.concatenate([corners, corners + size], 1)
+
+
+def _in_boxes(boxes: NDArray, shape: tuple[int, ...]) -> Masks:
+    top, left, bottom, right = (np.asarray(boxes)[:, i, None, None] for i in range(4))
+    row, column = np.arange(shape[1])[:, None], np.arange(shape[2])
+    return (row >= top) & (row < bottom) & (column >= left) & (column < right)
+
+
+def _bounds(mask: Masks) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+
+
+def _sizes(boxes: NDArray) -> NDArray:
+    return boxes[:, 2:] - boxes[:, :2]
+
+
+def _objects(boxes: ArrayLike | None, first: Integers, shape: tuple[int, ...]) -> Integers:
+    """The box of the object in each image, in which the first part must find room."""
+    given = (0, 0, *shape[1:3]) if boxes is None else np.asarray(boxes)
+    fits = np.shape(given) in ((4,), (shape[0], 4))
+    within = np.broadcast_to(given, (shape[0], 4)).astype(np.int64) if fits else np.zeros((1, 4))
+    inside = (within >= 0).all() and (within <= (*shape[1:3], *shape[1:3])).all()
+    if not (fits and inside and (_sizes(within) >= _sizes(first)).all()):
+        raise ValueError(
+            f"The objects' boxes must be (top, left, bottom, right), shape (4,) or ({shape[0]}, "
+            f"4), lie inside the images of {shape[1:3]} pixels and have room for the first part, "
+            f"up to {_sizes(first).max(0).tolist()}. Received: boxes={boxes!r}"
+        )
+    return within
+
+
+def _check(images: Floats, layers: tuple[str, ...], draws: int) -> None:
+    if len(images) < 2:
+        raise ValueError(
+            f"Images are compared in pairs: at least 2 are needed. Received: {len(images)} images"
+        )
+    if not layers or draws < 0:
+        raise ValueError(
+            "Expected one or more layers and 0 or more draws. "
+            f"Received: layers={layers!r}, draws={draws}"
+        )

@@ -1,0 +1,189 @@
+"""Invariance (paper Sect. 4.1, Fig. 5): move, enlarge or turn an image, watch layers and output.
+
+The paper gives the ranges but no steps, and no formula for its "canonical distance"; ours are
+spec D: plain Euclidean distances, and those between features scaled to unit length.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
+from tqdm import tqdm
+
+from zfkeras.answers import Answers, check_images, class_of_each
+from zfkeras.occluder import colours
+from zfkeras.pictures import pictures
+from zfkeras.results import Result
+from zfkeras.transforms import check_amounts, matrix, transform
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+PAPER = {
+    "vertical": tuple(range(-60, 61, 5)),
+    "horizontal": tuple(range(-60, 61, 5)),
+    "scale": tuple(1 + step / 20 for step in range(17)),
+    "rotation": tuple(range(0, 360, 10)),
+}
+"""Ranges of Fig. 5, which shows the vertical translation only, in steps of spec D2."""
+
+
+@dataclass(frozen=True, eq=False)
+class Invariance(Result):
+    """How far T transformed versions of N images are from the images, seen by L layers.
+
+    Attributes:
+        kinds: (T,) strings: "vertical", "horizontal", "scale" or "rotation".
+        amounts: (T,) pixels down, pixels right, factor or degrees anticlockwise.
+        layers: The L layers.
+        distances: (N, L, T) Euclidean distance of the layer's features to the image's own.
+        unit_distances: (N, L, T) the same between features scaled to unit length: 0 to 2, or 0 to
+            √2 for features that are never negative.
+        classes: (N,) the class watched.
+        probabilities: (N, T) its probability.
+        baseline_probabilities: (N,) the same for the image as it is.
+    """
+
+    kinds: NDArray[np.str_]
+    amounts: NDArray[np.float64]
+    layers: tuple[str, ...]
+    distances: Floats
+    unit_distances: Floats
+    classes: Integers
+    probabilities: Floats
+    baseline_probabilities: Floats
+
+    def points(self, kind: str) -> NDArray[np.bool_]:
+        """Which of the T transforms are of a kind: an index for the other arrays' last axis."""
+        if kind not in self.kinds:
+            raise ValueError(
+                f"No such transform was made. Expected one of {sorted(set(self.kinds.tolist()))}. "
+                f"Received: kind={kind!r}"
+            )
+        return self.kinds == kind
+
+
+def invariance(
+    model: keras.Model,
+    images: Any,
+    layers: str | Sequence[str],
+    classes: ArrayLike | None = None,
+    transforms: Mapping[str, Sequence[float]] = PAPER,
+    fill_value: ArrayLike | str = "mean",
+    batch_size: int = 32,
+    progress: bool = False,
+    softmax: bool | None = None,
+) -> Invariance:
+    """Measures how features and output change as images are moved, enlarged and turned (Fig. 5).
+
+    Images are transformed about their centre, bilinearly, as raw pixels (spec D6).
+
+    Args:
+        model: Functional or Sequential classifier of (N, H, W, C) images.
+        images: (N, H, W, C) pixels, a picture, a folder of pictures or a `tf.data.Dataset`.
+        layers: Name or names of the layers whose features to compare; the paper's are its first
+            and its seventh.
+        classes: Whose probability to watch: a number for all images or one for each; default: the
+            predicted class.
+        transforms: {kind: amounts}; kinds are "vertical" and "horizontal" (pixels down, right),
+            "scale" (factor) and "rotation" (degrees anticlockwise).
+        fill_value: What shows beside the image: a grey value, one value a channel, "mean" (each
+            image's mean colour), or a picture (H, W, C) such as the training set's mean image.
+        batch_size: Images in memory at a time.
+        progress: Whether to show a progress bar.
+        softmax: As in `occlusion`.
+
+    Returns:
+        The `Invariance`.
+
+    Raises:
+        ValueError: The images don't fit the model, or a layer, class, transform or filling is
+            unknown.
+
+    Example:
+        >>> tiny = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Flatten(name="flat"),
+        ...                          keras.layers.Dense(4)])
+        >>> images = np.random.default_rng(0).uniform(0, 255, (2, 8, 12, 3))
+        >>> found = invariance(tiny, images, "flat", transforms={"vertical": [-1, 0, 1]})
+        >>> found.distances.shape
+        (2, 1, 3)
+        >>> found.distances[:, 0, 1]
+        array([0., 0.], dtype=float32)
+    """
+    images = check_images(model, pictures(images, model.input_shape[1:3]))
+    layers = (layers,) if isinstance(layers, str) else tuple(layers)
+    amounts = check_amounts(transforms)
+    fill = _filling(images, fill_value)
+    compare = _Comparison(Answers(model, layers, softmax))
+    baseline = Answers(model, softmax=softmax)(images, batch_size)[0]
+    watched = class_of_each(classes, baseline.argmax(1), baseline.shape[1])
+    kinds = [kind for kind, values in amounts.items() for _ in values]
+    steps = np.concatenate(list(amounts.values()))
+    maps = np.stack([matrix(*step) for step in zip(kinds, steps, strict=True)])
+    bar = tqdm(total=len(images) * len(maps), desc="transforming", disable=not progress)
+    with bar:
+        found = [
+            compare.image(image, maps, beside, batch_size, bar)
+            for image, beside in zip(images, fill, strict=True)
+        ]
+    distances, unit_distances, probabilities = map(np.stack, zip(*found, strict=True))
+    each = np.arange(len(images))
+    return Invariance(
+        kinds=np.array(kinds),
+        amounts=steps,
+        layers=layers,
+        distances=distances,
+        unit_distances=unit_distances,
+        classes=watched,
+        probabilities=probabilities[each, :, watched],
+        baseline_probabilities=baseline[each, watched],
+    )
+
+
+def _filling(images: Floats, fill_value: ArrayLike | str) -> Floats:
+    """What shows beside each image, (N, H, W, C) or (N, 1, 1, C)."""
+    if np.shape(fill_value) == images.shape[1:]:
+        picture = np.asarray(fill_value, np.float32)
+        return np.broadcast_to(picture, images.shape)
+    return colours(images, fill_value)[:, None, None, :]  # type: ignore[arg-type]
+
+
+class _Comparison:
+    """Compares an image with its transformed versions; features never leave the device."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.answers = answers
+        self.traced = tf.function(self.batch, reduce_retracing=True)
+
+    def image(
+        self, image: Floats, maps: NDArray, fill: Floats, batch_size: int, bar: Any
+    ) -> tuple[Floats, Floats, Floats]:
+        """Distances (L, T), unit distances (L, T) and probabilities (T, classes)."""
+        parts = []
+        for some in self.batches(maps, batch_size):
+            parts.append(self.traced(image[None], tf.constant(some, tf.float32), fill[None]))
+            bar.update(len(some))
+        distances, units, probabilities = zip(*parts, strict=True)
+        return np.concatenate(distances, 1), np.concatenate(units, 1), np.concatenate(probabilities)
+
+    @staticmethod
+    def batches(maps: NDArray, batch_size: int) -> Iterator[NDArray]:
+        for start in range(0, len(maps), batch_size):
+            yield maps[start : start + batch_size]
+
+    def batch(self, image: Any, maps: Any, fill: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        moved = transform(tf.repeat(image, tf.shape(maps)[0], 0), maps, fill)
+        # The image goes up in the same batch, so that doing nothing gives a distance of zero.
+        probabilities, layers = self.answers.tensors(tf.concat([image, moved], 0))
+        features = [tf.reshape(x, [tf.shape(x)[0], -1]) for x in layers]
+        distances = tf.stack([_to_first(x) for x in features])
+        units = tf.stack([_to_first(tf.math.l2_normalize(x, 1)) for x in features])
+        return distances, units, probabilities[1:]
+
+
+def _to_first(features: tf.Tensor) -> tf.Tensor:
+    return tf.norm(features[1:] - features[:1], axis=1)
