@@ -150,11 +150,19 @@ def _compile(model: keras.Model, recipe: Recipe, steps: int) -> None:
         rate = _cosine(recipe, steps)
     from_logits = not ends_in_softmax(model)
     model.compile(
-        CoupledSGD(rate, recipe.momentum, recipe.weight_decay),
+        _optimizer(recipe, rate),
         keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits),
         metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
     )
     model.optimizer.build(model.trainable_variables)
+
+
+def _optimizer(recipe: Recipe, rate: Any) -> keras.optimizers.Optimizer:
+    if recipe.optimizer == "sgd":
+        return CoupledSGD(rate, recipe.momentum, recipe.weight_decay)
+    optimizer = keras.optimizers.AdamW(rate, recipe.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
 
 
 def _cosine(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
