@@ -6,6 +6,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import keras
 import numpy as np
 import pytest
 
@@ -36,3 +37,29 @@ def shared():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0x2F)
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """A tiny ZFNet on images of 72 x 64, untrained, with visibly different classes."""
+    import zfkeras as zf
+
+    keras.utils.set_random_seed(4)
+    return zf.ZFNet(classes=7, input_shape=(72, 64, 3), width=0.06, fc_units=24)
+
+
+@pytest.fixture(scope="session")
+def exported(tiny, tmp_path_factory):
+    """A model directory "tiny" with version 1 of the tiny ZFNet."""
+    import zfkeras as zf
+
+    directory = tmp_path_factory.mktemp("models") / "tiny"
+    zf.export(
+        tiny,
+        directory,
+        labels=["ant", "bee", "cat", "dog", "eel", "fox", "gnu"],
+        layers=["conv1", "conv3", "conv5"],
+        occlusion_strides=(13, 12),
+        top=4,
+    )
+    return directory

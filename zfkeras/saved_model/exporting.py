@@ -1,0 +1,250 @@
+"""`export`: a Keras classifier to a SavedModel that classifies and explains."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from zfkeras import warmup
+from zfkeras.deconvnet import DeconvNet
+from zfkeras.evaluation import input_size
+from zfkeras.occluder import rectangle
+from zfkeras.saved_model.publishing import publish, staged
+from zfkeras.saved_model.signatures import Settings, Signatures
+from zfkeras.version import __version__
+
+# What TensorFlow Serving cannot run: Python, and XLA (off there unless a flag turns it on).
+_FORBIDDEN_OPS = ("PyFunc", "PyFuncStateless", "EagerPyFunc", "XlaLaunch")
+_GRID = 14  # places a side, by default: 196 forward passes an image
+
+
+def export(
+    model: keras.Model,
+    directory: str | os.PathLike[str],
+    labels: Sequence[str] | None = None,
+    layers: Sequence[str] | None = None,
+    occlusion_strides: int | tuple[int, int] | None = None,
+    top: int = 5,
+    scale: float = 8 / 7,
+    rule: str = "deconvnet",
+) -> Path:
+    """Writes the next version of a served model: DIRECTORY/VERSION, a SavedModel.
+
+    It answers `classify` (also the default), `deconv` and `occlusion` for encoded pictures
+    (`image_bytes`, JPEG or PNG of any size), and each as `…_pixels` for arrays. What it answers
+    is what the library computes (saved_models/README.md lists inputs and outputs).
+
+    The version is written beside the others, loaded again and asked each question once; only
+    then does it get its number, in one step. If anything fails, nothing is left behind.
+
+    Args:
+        model: a classifier of images (N, H, W, 3), RGB 0..255, of a fixed size, that ends in
+            logits or probabilities (N, classes).
+        directory: holds one directory per version; it is made if need be. Its name should be
+            the model's, as in ``saved_models/zfnet``.
+        labels: one name per class; default: their numbers.
+        layers: what `deconv` offers; default: all layers with kernels and feature maps.
+        occlusion_strides: pixels between the occluder's places, or (down, across); default: a
+            grid of about 14 x 14 places.
+        top: how many classes `classify` names, at most all.
+        scale: pictures are resized to cover `scale` times the input before their centre is cut
+            out, as `zfkeras evaluate` does.
+        rule: of the deconvnet: "deconvnet", "guided" or "gradient".
+
+    Returns:
+        The path of the new version.
+
+    Raises:
+        ValueError: model, labels, layers, strides, `top` or `scale` do not fit.
+        OSError: the directory cannot be written.
+
+    Example:
+        >>> tiny = keras.Sequential([keras.Input((9, 8, 3)), keras.layers.Conv2D(2, 3, name="c"),
+        ...     keras.layers.ReLU(), keras.layers.Flatten(), keras.layers.Dense(3)])
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> export(tiny, folder.name, labels=["cat", "dog", "fish"]).name
+        '1'
+        >>> folder.cleanup()
+    """
+    directory = Path(directory)
+    deconv = DeconvNet(model, rule=rule)
+    settings = _settings(model, deconv, labels, layers, occlusion_strides, top, scale)
+    signatures = Signatures(model, deconv, settings)
+    with staged(directory) as staging:
+        _save(model, signatures, settings, staging)
+        warmup.write(staging, directory.name, _requests(signatures, settings))
+        _check_ops(staging)
+        _replay(staging)
+        return publish(staging, directory)
+
+
+# --- What to export
+
+
+def _settings(
+    model: keras.Model,
+    deconv: DeconvNet,
+    labels: Sequence[str] | None,
+    layers: Sequence[str] | None,
+    strides: int | tuple[int, int] | None,
+    top: int,
+    scale: float,
+) -> Settings:
+    size = input_size(model)
+    classes = _classes(model)
+    if strides is None:
+        strides = (-(-size[0] // _GRID), -(-size[1] // _GRID))
+    if not 1 <= top:
+        raise ValueError(f"At least one class must be named. Received: top={top}")
+    if not 1 <= scale <= 4:
+        raise ValueError(f"The scale must lie in 1..4. Received: scale={scale}")
+    return Settings(
+        labels=_labels(labels, classes),
+        layers=_layers(deconv, layers),
+        occlusion_strides=_strides(strides, size),
+        top=min(top, classes),
+        scale=float(scale),
+    )
+
+
+def _classes(model: keras.Model) -> int:
+    shape = model.output_shape
+    if not isinstance(shape, tuple) or len(shape) != 2 or not shape[1]:
+        raise ValueError(
+            "The model does not classify. Expected one output of shape (None, classes). "
+            f"Received: model.output_shape={shape}"
+        )
+    return shape[1]
+
+
+def _labels(labels: Sequence[str] | None, classes: int) -> list[str]:
+    if labels is None:
+        return [str(number) for number in range(classes)]
+    names = [labels] if isinstance(labels, str) else list(labels)
+    wrong = [name for name in names if not isinstance(name, str) or "\n" in name]
+    if len(names) != classes or wrong:
+        raise ValueError(
+            f"The labels do not fit the model. Expected {classes} names, one per class, each a "
+            f"string of one line. Received: {len(names)} labels"
+            + (f", among them {wrong[0]!r}" if wrong else f", labels={names[:3]}…")
+        )
+    return names
+
+
+def _layers(deconv: DeconvNet, layers: Sequence[str] | None) -> list[str]:
+    graph = deconv.graph
+    maps = [name for name in deconv.layers if len(graph.shapes[graph.find(name)]) == 4]
+    if layers is None:
+        layers = [
+            step.path
+            for step in graph.steps
+            if step.path in maps
+            and any("kernel" in weight.name for weight in getattr(step.operation, "weights", []))
+        ]
+    names = [layers] if isinstance(layers, str) else list(layers)
+    unknown = [name for name in names if name not in maps]
+    if unknown or not names:
+        raise ValueError(
+            f"The layers cannot be exported. Expected one or more of those with feature maps: "
+            f"{', '.join(maps)}. Received: layers={names}"
+        )
+    return names
+
+
+def _strides(strides: int | tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    pair = rectangle("occlusion_strides", strides)
+    if max(pair) > max(size):
+        raise ValueError(
+            f"The strides step over the image of {size[0]} x {size[1]} pixels. "
+            f"Received: occlusion_strides={strides}"
+        )
+    return pair
+
+
+# --- Writing it
+
+
+def _save(model: keras.Model, signatures: Signatures, settings: Settings, path: Path) -> None:
+    root = tf.Module()
+    # Only the plain variables: Keras 3.15 writes each twice if the model itself is tracked
+    # (keras-team/keras#23553), and an optimizer's slots have no place in a served file.
+    root.weights = [variable.value for variable in model.variables]
+    with tempfile.TemporaryDirectory() as folder:
+        files = {"labels.txt": "\n".join(settings.labels) + "\n", "zfkeras.json": ""}
+        files["zfkeras.json"] = json.dumps(_metadata(model, signatures, settings), indent=1)
+        for name, text in files.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        root.files = [tf.saved_model.Asset(str(Path(folder) / name)) for name in files]
+        tf.saved_model.save(root, str(path), signatures=signatures.functions())
+
+
+def _metadata(model: keras.Model, signatures: Signatures, settings: Settings) -> dict[str, Any]:
+    """What a client may want to know before it asks."""
+    return {
+        "zfkeras": __version__,
+        "tensorflow": tf.__version__,
+        "model": model.name,
+        "parameters": model.count_params(),
+        "input_size": list(signatures.size),
+        "scale": settings.scale,
+        "classes": len(settings.labels),
+        "layers": settings.layers,
+        "occlusion_strides": list(settings.occlusion_strides),
+    }
+
+
+def _requests(signatures: Signatures, settings: Settings) -> dict[str, Mapping[str, Any]]:
+    """One small request per signature; `deconv` asks for every layer."""
+    height, width = signatures.size
+    grey = tf.fill([height, width, 3], tf.constant(128, tf.uint8))
+    image = {"image_bytes": np.array([tf.io.encode_png(grey).numpy()], object)}
+    array = {"pixels": np.full((1, height, width, 3), 128, np.float32)}
+    unit = {
+        "layer": np.array([name.encode() for name in settings.layers], object),
+        "channel": np.full(len(settings.layers), -1, np.int32),
+    }
+    first = {name: values[:1] for name, values in unit.items()}
+    occluder = {
+        "patch_size": np.array([max(max(settings.occlusion_strides), height // 5)], np.int32),
+        "fill_value": np.array([128], np.float32),
+    }
+    images = {"image_bytes": image["image_bytes"].repeat(len(settings.layers))}
+    return {
+        "serving_default": image,
+        "classify": image,
+        "classify_pixels": array,
+        "deconv": images | unit,
+        "deconv_pixels": array | first,
+        "occlusion": image | occluder,
+        "occlusion_pixels": array | occluder,
+    }
+
+
+# --- Checking it
+
+
+def _check_ops(path: Path) -> None:
+    saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    graph = saved.meta_graphs[0].graph_def
+    nodes = [*graph.node, *(n for function in graph.library.function for n in function.node_def)]
+    found = {node.op for node in nodes}.intersection(_FORBIDDEN_OPS)
+    xla = any(function.attr["_XlaMustCompile"].b for function in graph.library.function)
+    if found or xla:
+        raise ValueError(
+            "The model cannot be served: TensorFlow Serving runs neither Python functions nor "
+            f"XLA. Received: a model with {', '.join(found) or 'jit_compile=True'}"
+        )
+
+
+def _replay(path: Path) -> None:
+    """Loads the file as a server would and asks each signature once."""
+    loaded = tf.saved_model.load(str(path))
+    for signature, inputs in warmup.read(path):
+        loaded.signatures[signature](**{name: tf.constant(v) for name, v in inputs.items()})
