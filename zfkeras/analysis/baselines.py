@@ -1,0 +1,138 @@
+"""Saliency, SmoothGrad, Grad-CAM, Grad-CAM++ and Score-CAM for any Functional or Sequential model.
+
+The maps are tf-keras-vis' (optional: ``pip install zfkeras[baselines]``). On Keras 3 it fails on
+Sequential and nested models; here it is handed a flat copy that ends in logits, so that it works
+on both, and never on the user's own model.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from zfkeras.copies import FlatCopy
+
+Floats = NDArray[np.float32]
+
+BASELINES = ("saliency", "smoothgrad", "gradcam", "gradcam++", "scorecam")
+
+
+class Baseline:
+    """One of tf-keras-vis' methods, made ready for a model.
+
+    Args:
+        model: Functional or Sequential classifier, nested in any way.
+        method: "saliency", "smoothgrad", "gradcam", "gradcam++" or "scorecam".
+        layer: For the last three: the layer whose maps are weighted; default: the last
+            convolution.
+        samples: Noisy images of SmoothGrad.
+        noise: Their noise's standard deviation over the image's range.
+        maps: Score-CAM tries only so many of the layer's maps, those that vary most.
+        seed: Of SmoothGrad's noise.
+        batch_size: Of Score-CAM's forward passes.
+
+    Raises:
+        ImportError: tf-keras-vis is not installed.
+        ValueError: An unknown method or layer.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        method: str,
+        layer: str | None = None,
+        samples: int = 20,
+        noise: float = 0.2,
+        maps: int = 64,
+        seed: int = 0,
+        batch_size: int = 32,
+    ) -> None:
+        if method not in BASELINES:
+            raise ValueError(f"The method must be one of {BASELINES}. Received: method={method!r}")
+        self._copy = FlatCopy(model, logits=True)
+        self._seed = seed
+        camera = _tool(method)(self._copy.model, clone=False)
+        cam = method in BASELINES[2:]
+        self._channels = self._find(layer).filters if cam else 0
+        options: dict[str, Any] = {"penultimate_layer": self._find(layer).name} if cam else {}
+        if method == "smoothgrad":
+            options = {"smooth_samples": samples, "smooth_noise": noise}
+        if method == "scorecam":
+            options |= {"max_N": min(maps, self._channels), "batch_size": batch_size}
+        normalise = {"normalize_cam" if cam else "normalize_map": False}
+        self._look: Callable[..., Any] = lambda score, image: camera(
+            score, image, **options, **normalise
+        )
+
+    def __call__(self, images: Floats, classes: NDArray[np.int64]) -> Floats:
+        """Heat maps (N, H, W) for one class of each image, as they are: not scaled."""
+        from tf_keras_vis.utils.scores import CategoricalScore
+
+        self._copy.refresh()
+        with _quiet(), _seeded(self._seed):
+            # One by one: Score-CAM picks its maps over the batch and holds an image for each.
+            found = [
+                np.asarray(self._look(CategoricalScore([int(number)]), image[None]))[0]
+                for image, number in zip(images, classes, strict=True)
+            ]
+        return np.stack(found).astype(np.float32)
+
+    def _find(self, layer: str | None) -> Any:
+        """The layer of the copy whose maps a CAM weighs."""
+        convolutions = [x for x in self._copy.model.layers if hasattr(x, "filters")]
+        if layer is not None:
+            convolutions = [x for x in convolutions if x.name == layer.replace("/", "_")]
+        if not convolutions:
+            raise ValueError(
+                "A CAM needs a convolution to weigh the maps of, by default the last. "
+                f"Received: model={self._copy.model.name!r}, layer={layer!r}"
+            )
+        return convolutions[-1]
+
+
+def _tool(method: str) -> Any:
+    """tf-keras-vis' class, imported when it is needed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it imports names that SciPy and Keras gave up
+            from tf_keras_vis.gradcam import Gradcam
+            from tf_keras_vis.gradcam_plus_plus import GradcamPlusPlus
+            from tf_keras_vis.saliency import Saliency
+            from tf_keras_vis.scorecam import Scorecam
+    except ImportError as error:
+        raise ImportError(
+            f"The method '{method}' is tf-keras-vis'. Install it with "
+            "`pip install zfkeras[baselines]`, or use deconvnet, guided, gradient_x_input or "
+            f"occlusion, which need nothing else ({error})."
+        ) from error
+    classes = (Saliency, Saliency, Gradcam, GradcamPlusPlus, Scorecam)
+    return dict(zip(BASELINES, classes, strict=True))[method]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Keras' progress bars, which Score-CAM would show."""
+    shown = keras.utils.is_interactive_logging_enabled()
+    keras.utils.disable_interactive_logging()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if shown:
+            keras.utils.enable_interactive_logging()
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """SmoothGrad draws from NumPy's global generator: seeds it, and puts it back as it was."""
+    state = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
