@@ -138,10 +138,10 @@ class DeconvNet:
                 maps, kept = way.traced_up(size)(tf.constant(pixels[rows]))
                 chosen = _choose(maps, wanted, position, layer)
                 chosen.store(result, rows)
-                _check_finite_activations(result.values[rows], layer)
                 down = way.traced_down(size, each=count == 1, whole=position == "all")
                 for tile, units in chosen.tiles(batch_size):
                     part = down(maps, kept, *map(tf.constant, units)).numpy()
+                    _check_finite(part, layer)
                     result.pixels[rows].reshape(-1, *size)[tile] = part
                     bar.update(len(part))
         return result
@@ -262,25 +262,24 @@ def _check_images(images: Any, graph: Graph) -> np.ndarray:
 
 
 def _check_channels(channels: Any, depth: int, layer: str) -> int | list[int]:
-    """A number of channels or the channels themselves."""
+    """A number of channels, or the channels themselves."""
     if channels is None:
         return list(range(depth))
-    if isinstance(channels, int | np.integer) and not isinstance(channels, bool):
-        if 1 <= channels <= depth:
-            return int(channels)
-    else:
-        listed = np.asarray(channels)
-        if listed.ndim != 1 or listed.dtype.kind not in "ui":
-            raise TypeError(
-                "`channels` must be an int (the k strongest), a list of ints, or None (all). "
-                f"Received: channels={channels!r}"
-            )
-        if len(listed) and listed.min() >= 0 and listed.max() < depth:
-            return listed.tolist()
-    raise ValueError(
-        f"`channels` must be a number from 1 to {depth} (the k strongest), a list of channels from "
-        f"0 to {depth - 1}, or None; layer '{layer}' has {depth}. Received: channels={channels!r}"
-    )
+    array = np.asarray(channels)
+    if array.ndim > 1 or (array.size and array.dtype.kind not in "ui"):
+        raise TypeError(
+            "`channels` must be an int (the k strongest), a list of ints, or None (all). "
+            f"Received: channels={channels!r}"
+        )
+    is_count = array.ndim == 0
+    low, high = (1, depth) if is_count else (0, depth - 1)
+    if array.size == 0 or array.min() < low or array.max() > high:
+        raise ValueError(
+            f"`channels` must be a number from 1 to {depth} (the k strongest), a list of channels "
+            f"from 0 to {depth - 1}, or None; layer '{layer}' has {depth}. "
+            f"Received: channels={channels!r}"
+        )
+    return array.tolist()
 
 
 def _check_position(position: Any) -> None:
@@ -308,9 +307,10 @@ def _check_batch_size(batch_size: Any) -> None:
         raise ValueError(f"`batch_size` must be an int >= 1. Received: batch_size={batch_size!r}")
 
 
-def _check_finite_activations(values: np.ndarray, layer: str) -> None:
-    if not np.isfinite(values).all():
+def _check_finite(pixels: np.ndarray, layer: str) -> None:
+    if not np.isfinite(pixels).all():
         raise ValueError(
-            f"Layer '{layer}' has activations that are NaN or infinite; finite ones are needed: "
-            f"check the model's weights. Received: values={values[~np.isfinite(values)][:3]}"
+            f"The projections from layer '{layer}' must be finite numbers: check the model's "
+            f"weights and its activations. Received: {np.sum(~np.isfinite(pixels))} pixels that "
+            "are NaN or infinite"
         )

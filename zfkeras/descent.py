@@ -59,7 +59,7 @@ class Way:
             kept = {i: tf.gather(x, image) if i in self.read else x for i, x in kept.items()}
         seed = tf.gather_nd(maps, tf.stack([image, channel], 1))
         if unit is not None:
-            seed *= tf.reshape(tf.one_hot(unit, tf.size(seed[0])), tf.shape(seed))
+            seed *= tf.reshape(tf.one_hot(unit, tf.size(seed[0]), dtype=seed.dtype), tf.shape(seed))
         return tf.cast(self.descend(OneChannel(seed, channel, self.depth), kept), tf.float32)
 
     def descend(self, seed: OneChannel, kept: Values) -> Tensor:
@@ -106,9 +106,11 @@ class Way:
         """See `DeconvNet.project_tensors`."""
         count = tf.shape(images)[0]
         # oneDNN's convolutions refuse an empty batch: it gets one black image, dropped at the end.
-        spare = [[0, tf.cast(count == 0, tf.int32)]]
-        images = tf.pad(tf.cast(images, self.graph.dtype), [*spare, [0, 0], [0, 0], [0, 0]])
-        chosen = tf.pad(tf.cast(channels, tf.int32), spare)
+        # (Appended, not padded: oneDNN fuses any `tf.pad` before a convolution into its margins.)
+        spare = tf.cast(count == 0, tf.int32)
+        black = tf.zeros(tf.concat([[spare], tf.shape(images)[1:]], 0), self.graph.dtype)
+        images = tf.concat([tf.cast(images, self.graph.dtype), black], 0)
+        chosen = tf.concat([tf.cast(channels, tf.int32), tf.zeros([spare], tf.int32)], 0)
         tf.debugging.assert_equal(
             tf.reduce_all((chosen >= -1) & (chosen < self.depth)),
             True,
