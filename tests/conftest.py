@@ -63,3 +63,12 @@ def exported(tiny, tmp_path_factory):
         top=4,
     )
     return directory
+
+
+@pytest.fixture(scope="session")
+def served(exported):
+    """URL of a local server with the exported tiny ZFNet under the name "zfnet"."""
+    from zfkeras.server import ModelConfig, serving
+
+    with serving([ModelConfig("zfnet", exported)]) as url:
+        yield url

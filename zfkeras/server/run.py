@@ -88,7 +88,9 @@ class Server:
         poller = threading.Thread(target=self._poll, name="poll", daemon=True)
         poller.start()
         try:
-            self._uvicorn.run(sockets=[self._socket])
+            # uvicorn ends cleanly on Ctrl-C, and then raises it again.
+            with contextlib.suppress(KeyboardInterrupt):
+                self._uvicorn.run(sockets=[self._socket])
         finally:
             self._stopped.set()
             self._socket.close()
