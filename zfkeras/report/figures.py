@@ -65,11 +65,12 @@ def stimuli(
 
     Returns:
         For each image, for each map, (patch, projection) of one size, the projection
-        grey-centred (spec C4).
+        grey-centred (spec C4) and scaled by its 99.5th percentile: few pixels tower above the
+        rest, and the paper enhances its contrast too.
     """
     return [
         [
-            (_cut(picture, box), image.to_display(_cut(pixels, box)))
+            (_cut(picture, box), image.to_display(_cut(pixels, box), percentile=99.5))
             for pixels, box in zip(found.pixels[index], _boxes(found, index, field), strict=True)
         ]
         for index, picture in enumerate(images)
@@ -98,7 +99,7 @@ def projection(
     whole = _panel(figure.add_subplot(shape[:2, :2]), images[index], found.layer)
     for number, (patch, shown) in enumerate(pairs):
         band, column = divmod(number, columns)
-        text = f"map {found.channels[index, number]}\n{found.values[index, number]:.3g}"
+        text = f"map {found.channels[index, number]}\n{short(found.values[index, number])}"
         colour = _unit(COLOURS[number % len(COLOURS)])
         for half, picture in enumerate((patch, shown)):
             axes = figure.add_subplot(shape[2 * band + half, column + 2])
@@ -210,7 +211,7 @@ def occlusion(
         titles["b"] = f"(b) {found.layer}, map {found.channel[index]}: total"
         panels.append(("b", _over_pixels(found, found.activation[index])))
     if projected is not None:
-        titles["c"] = "(c) its projection"
+        titles["c"] = "(c) its strongest unit, projected"
         panels.append(("c", projected))
     panels += [("d", _over_pixels(found, found.probabilities[index, ..., 0])), ("e", bare["e"])]
     figure, places = _strip(len(panels), found.image_size[0] / found.image_size[1])
@@ -222,6 +223,16 @@ def occlusion(
         if letter == "e":
             _legend(below, found, index, class_names)
     return figure
+
+
+def short(value: float) -> str:
+    """A number for a caption.
+
+    Example:
+        >>> short(2963.4), short(0.01234)
+        ('2,963', '0.0123')
+    """
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def class_name(number: int, class_names: Sequence[str] | None) -> str:
@@ -316,7 +327,7 @@ def _panel(
 ) -> Axes:
     low, high = limits or (None, None)
     axes.imshow(picture, cmap=VIRIDIS, vmin=low, vmax=high, interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
+    axes.set(xticks=[], yticks=[], anchor="N")
     axes.set_title(title, fontsize=SMALL, color=INK, pad=3)
     for spine in axes.spines.values():
         spine.set(color=INK if colour is None else colour, linewidth=0.5 if colour is None else 1.5)

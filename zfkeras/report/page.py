@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from zfkeras import image
 from zfkeras.image import Picture
+from zfkeras.report.figures import short
 
 
 def write(path: str | os.PathLike[str], template: str, **content: Any) -> Path:
@@ -40,6 +41,7 @@ def _environment() -> jinja2.Environment:
         "drawing": lambda picture: _data_uri(picture, "PNG"),
         "percent": lambda share: f"{100 * share:.0f} %",
         "duration": _duration,
+        "short": short,
         "css": lambda colour: "rgb({}, {}, {})".format(*colour),
     }
     return environment

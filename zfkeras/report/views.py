@@ -92,7 +92,7 @@ def _captions(found: "Occlusion", index: int, watched: str) -> Mapping[str, str]
     if found.channel is not None:
         named = f"map {found.channel[index]} of {found.layer}"
         captions["b"] = f"total activation of {named}, its strongest map here"
-        captions["c"] = f"{named}, projected to the pixels"
+        captions["c"] = f"the strongest unit of {named}, projected"
     return captions
 
 
@@ -100,7 +100,7 @@ def _limits(found: "Occlusion", index: int) -> dict[str, tuple[str, str]]:
     limits = {"d": ("0", f"{found.heat_map()[index].max():.2f}")}
     if found.activation is not None:
         places = found.activation[index]
-        limits["b"] = (f"{places.min():.3g}", f"{places.max():.3g}")
+        limits["b"] = (figures.short(places.min()), figures.short(places.max()))
     return limits
 
 
@@ -118,7 +118,7 @@ def _words(found: "Occlusion", index: int, watched: str, class_names: Sequence[s
 def outcome(
     pictures: Pictures,
     probabilities: np.ndarray,
-    truth: Sequence[int],
+    truth: Sequence[int] | np.ndarray,
     class_names: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Classified images as samples: picture, answer, its probability, truth."""
