@@ -33,6 +33,7 @@ LEVELS = [
     ("data.batches", 3),
     ("data.folders", 3),
     ("data.generated", 3),
+    ("data.stream", 4),
     ("models.architecture", 3),
     ("models.weights", 3),
     ("models", 4),

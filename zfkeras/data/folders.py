@@ -65,7 +65,11 @@ def image_folder(
     labels = [names.index(file.split("/")[0]) for file in files]
     paths = [str(root / file) for file in files]
     keys = tf.data.Dataset.from_tensor_slices((paths, np.asarray(labels, np.int64)))
-    return Source(keys, _read, names, len(files), str(root), skipped)
+
+    def file(path: tf.Tensor, _label: tf.Tensor) -> tf.Tensor:
+        return tf.strings.substr(path, len(os.fsencode(root / "_")) - 1, -1)
+
+    return Source(keys, _read, names, len(files), str(root), skipped, file)
 
 
 def _read(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -125,15 +129,17 @@ def _check(
 ) -> tuple[Skipped, ...]:
     """Decodes every file that `cache` does not know; returns those that can't be decoded."""
     known = _load_cache(cache)
-    stamps = {file: _stamp(root / file) for file in files}
-    new = [file for file in files if known.get(file, [None])[0] != stamps[file]]
+    paths = {file: str((root / file).absolute()) for file in files}
+    stamps = {path: _stamp(path) for path in paths.values()}
+    new = [path for path in stamps if known.get(path, [None])[0] != stamps[path]]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        reasons = pool.map(lambda file: _reason(root / file), new)
+        reasons = pool.map(_reason, new)
         bar = tqdm(reasons, "checking pictures", len(new), unit="", disable=not (progress and new))
-        known |= {file: [stamps[file], why] for file, why in zip(new, bar, strict=True)}
+        known |= {path: [stamps[path], why] for path, why in zip(new, bar, strict=True)}
     if cache is not None and new:
         _write_atomically(Path(cache), json.dumps(known))
-    return tuple(Skipped(file, known[file][1]) for file in files if known[file][1])
+    found = {file: known[path][1] for file, path in paths.items()}
+    return tuple(Skipped(file, reason) for file, reason in found.items() if reason)
 
 
 def _load_cache(cache: str | os.PathLike | None) -> dict[str, list]:
@@ -148,18 +154,18 @@ def _write_atomically(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def _stamp(path: Path) -> list[int]:
+def _stamp(path: str) -> list[int]:
     try:
-        status = path.stat()
+        status = Path(path).stat()
     except OSError:
         return [-1, -1]
     return [status.st_size, status.st_mtime_ns]
 
 
-def _reason(path: Path) -> str | None:
+def _reason(path: str) -> str | None:
     """Why a picture can't be used, by trying; None if it can."""
     try:
-        contents = path.read_bytes()
+        contents = Path(path).read_bytes()
         if not contents:
             return "the file is empty"
         decode(tf.constant(contents))

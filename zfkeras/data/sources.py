@@ -6,7 +6,8 @@ only then are they read and decoded.
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ class Source:
         cardinality: number of examples.
         name: where they come from.
         skipped: pictures that were left out because they can't be used.
+        file: traceable function from a key to its file's name below `name`; None without files.
     """
 
     keys: tf.data.Dataset
@@ -44,6 +46,7 @@ class Source:
     cardinality: int
     name: str
     skipped: tuple[Skipped, ...] = ()
+    file: Callable[..., tf.Tensor] | None = None
 
     @property
     def examples(self) -> tf.data.Dataset:
@@ -137,27 +140,37 @@ def from_tfds(
     """
     import tensorflow_datasets as tfds
 
-    try:
+    with _tfds_errors(name, split, data_dir):
         builder = tfds.builder(name, data_dir=data_dir)
-        _check_features(builder, image, label)
+    _check_features(builder, image, label)
+    with _tfds_errors(name, split, data_dir):
         if download:
             builder.download_and_prepare()
-        read = {image: tfds.decode.SkipDecoding()}
-        config = tfds.ReadConfig(interleave_cycle_length=1, shuffle_seed=0)
         keys = builder.as_dataset(
-            split=split, decoders=read, shuffle_files=False, read_config=config
+            split=split,
+            decoders={image: tfds.decode.SkipDecoding()},
+            shuffle_files=False,
+            # One file after another: the order is that of the files.
+            read_config=tfds.ReadConfig(interleave_cycle_length=1),
         )
         cardinality = builder.info.splits[split].num_examples
-    except (AssertionError, LookupError, tfds.core.DatasetNotFoundError) as error:
+    names = tuple(builder.info.features[label].names)
+    return Source(
+        keys.map(lambda e: (e[image], e[label])), _as_is, names, cardinality, f"tfds:{name}/{split}"
+    )
+
+
+@contextmanager
+def _tfds_errors(name: str, split: str, data_dir: Any) -> Iterator[None]:
+    """Turns what TFDS says of a data set that is not there into one error."""
+    try:
+        yield
+    except (AssertionError, LookupError, ValueError, ImportError) as error:
         raise ValueError(
             f"TFDS can't give this data set: {first_line(error)} Allowed are names and splits "
             f"that are prepared in its data_dir. Received: name={name!r}, split={split!r}, "
             f"data_dir={data_dir!r}"
         ) from error
-    names = tuple(builder.info.features[label].names)
-    return Source(
-        keys.map(lambda e: (e[image], e[label])), _as_is, names, cardinality, f"tfds:{name}/{split}"
-    )
 
 
 def _as_is(picture: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -166,7 +179,7 @@ def _as_is(picture: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _check_features(builder: Any, image: str, label: str) -> None:
     features = builder.info.features
-    if image not in features or not hasattr(features.get(label), "names"):
+    if not {image, label} <= set(features) or not hasattr(features[label], "names"):
         raise ValueError(
             "The TFDS data set lacks a feature with this name, or its label has no classes. "
             f"Allowed: {', '.join(features)}. Received: image={image!r}, label={label!r}"

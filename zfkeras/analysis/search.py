@@ -1,0 +1,142 @@
+"""Finding strong units inside the graph, so that feature maps never leave it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from zfkeras.graph import Graph, Step, walk
+
+Tensor = Any
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a batch of B images does to the C maps of a layer.
+
+    Attributes:
+        peaks: (B, C) float32: each image's strongest activation; -inf for padding.
+        maps, images: (n,) which map and which image of the batch each candidate is of.
+        positions: (n, 2) int32: the candidate's (row, column).
+    """
+
+    peaks: np.ndarray
+    maps: np.ndarray
+    images: np.ndarray
+    positions: np.ndarray
+
+
+class Searcher:
+    """A model up to its deepest layer asked for, compiled to find strong units in batches.
+
+    Only the spatial maximum of every map is always computed (2 % of a forward pass). Where it is,
+    is looked up for the candidates alone: those that can enter the k strongest so far. After N
+    images that has been about k (1 + ln(N / k)) for each map.
+
+    Args:
+        model: Functional or Sequential Keras model of one image input.
+        layers: Names of layers with feature maps (N, h, w, C) or dense output (N, C).
+        k: Number of units wanted for each map.
+
+    Under a `tf.distribute` strategy each replica takes a batch of its own.
+    """
+
+    def __init__(self, model: keras.Model, layers: Sequence[str], k: int) -> None:
+        self.graph: Graph = walk(model)
+        self.layers = tuple(layers)
+        self.k = k
+        self.values = {layer: self.graph.find(layer) for layer in layers}
+        self.maps = {layer: self._count_maps(layer) for layer in layers}
+        needed = {s for value in self.values.values() for s in self.graph.steps_to(value)}
+        self.steps: tuple[Step, ...] = tuple(s for s in self.graph.steps if s in needed)
+        self.strategy = tf.distribute.get_strategy()
+        self._traced = tf.function(self._on_replicas, autograph=False)
+
+    @property
+    def replicas(self) -> int:
+        """How many batches are taken at a time."""
+        return self.strategy.num_replicas_in_sync
+
+    def _count_maps(self, layer: str) -> int:
+        shape = self.graph.shapes[self.values[layer]]
+        if len(shape) not in (2, 4) or shape[-1] is None:
+            raise ValueError(
+                f"Layer '{layer}' has no feature maps (N, h, w, C) and is not dense (N, C) either. "
+                f"Received: layers with output shape {shape}"
+            )
+        return shape[-1]
+
+    def __call__(
+        self, batches: Sequence[Any], weakest: dict[str, tuple[np.ndarray, np.ndarray]]
+    ) -> list[dict[str, Found]]:
+        """Searches one batch per replica.
+
+        Args:
+            batches: `replicas` pairs (images (B, H, W, C), keys (B,); -1 is padding).
+            weakest: of each layer the values and keys (C,) that a candidate must beat.
+
+        Returns:
+            What was found in each batch, by layer.
+        """
+        spread = self.strategy.experimental_distribute_values_from_function(
+            lambda context: batches[context.replica_id_in_sync_group]
+        )
+        found = self._traced(spread, {layer: weakest[layer] for layer in self.layers})
+        return [
+            {layer: Found(*(part[i].numpy() for part in parts)) for layer, parts in found.items()}
+            for i in range(len(batches))
+        ]
+
+    def _on_replicas(self, spread: Any, weakest: Any) -> dict[str, tuple]:
+        found = self.strategy.run(self._search, args=(spread, weakest))
+        return tf.nest.map_structure(self.strategy.experimental_local_results, found)
+
+    def _search(self, batch: Any, weakest: Any) -> dict[str, tuple]:
+        images, keys = batch
+        values = self.graph.run(tf.cast(images, self.graph.dtype), self.steps)
+        return {
+            layer: _strong(values[value], keys, weakest[layer], self.k)
+            for layer, value in self.values.items()
+        }
+
+
+def _strong(
+    maps: Tensor, keys: Tensor, weakest: tuple[Tensor, Tensor], k: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The fields of `Found`."""
+    maps = maps[:, None, None] if len(maps.shape) == 2 else maps
+    # Not max_pool2d, which is no faster here and passes over NaN.
+    peaks = tf.cast(tf.reduce_max(maps, [1, 2]), tf.float32)
+    peaks = tf.where(keys[:, None] >= 0, peaks, -np.inf)
+    best, image = tf.math.top_k(tf.transpose(peaks), min(k, maps.shape[0]))  # of equals the first
+    value, key = (bound[:, None] for bound in weakest)
+    enters = (best > value) | ((best == value) & (tf.gather(keys, image) < key))
+    pairs = tf.where(enters)
+    channel, image = tf.cast(pairs[:, 0], tf.int32), tf.gather_nd(image, pairs)
+    unit = _first_maximum(maps, image, channel)
+    width = tf.shape(maps)[2]
+    return peaks, channel, image, tf.stack([unit // width, unit % width], 1)
+
+
+def _first_maximum(maps: Tensor, image: Tensor, channel: Tensor) -> Tensor:
+    """(n,) flat position of the maximum of one map each: the first among equals."""
+    size = tf.shape(maps)
+    units, channels = size[1] * size[2], size[3]
+
+    def of_all() -> Tensor:
+        flat = tf.reshape(maps, [size[0], units, channels])
+        return tf.gather_nd(tf.argmax(flat, 1, tf.int32), tf.stack([image, channel], 1))
+
+    def of_few() -> Tensor:
+        first = tf.cast(image, tf.int64) * tf.cast(units * channels, tf.int64)
+        first += tf.cast(channel, tf.int64)
+        steps = tf.range(tf.cast(units, tf.int64)) * tf.cast(channels, tf.int64)
+        return tf.argmax(tf.gather(tf.reshape(maps, [-1]), first[:, None] + steps), 1, tf.int32)
+
+    # Picking a map out of the interleaved channels is slow per value: past a sixteenth of them
+    # (the first batches of a search) it is faster to look at all.
+    many = tf.size(image) * 16 > size[0] * channels
+    return tf.cond(many, of_all, of_few)
