@@ -33,8 +33,8 @@ class Result:
         arrays = {k: value for k, value in vars(self).items() if isinstance(value, np.ndarray)}
         others = {k: value for k, value in vars(self).items() if k not in arrays}
         buffer = io.BytesIO()
-        settings = np.array(json.dumps(others, default=np.generic.item))
-        np.savez_compressed(buffer, **arrays, **{_SETTINGS: settings})
+        arrays[_SETTINGS] = np.array(json.dumps(others, default=np.generic.item))
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         return write_atomically(path, buffer.getvalue())
 
     @classmethod

@@ -5,8 +5,9 @@ Sequential and nested models; here it is handed a flat copy that ends in logits,
 on both, and never on the user's own model.
 """
 
+import importlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +19,14 @@ from zfkeras.copies import FlatCopy
 
 Floats = NDArray[np.float32]
 
-BASELINES = ("saliency", "smoothgrad", "gradcam", "gradcam++", "scorecam")
+_TOOLS = {  # tf-keras-vis' modules and classes
+    "saliency": ("saliency", "Saliency"),
+    "smoothgrad": ("saliency", "Saliency"),
+    "gradcam": ("gradcam", "Gradcam"),
+    "gradcam++": ("gradcam_plus_plus", "GradcamPlusPlus"),
+    "scorecam": ("scorecam", "Scorecam"),
+}
+BASELINES = tuple(_TOOLS)
 
 
 class Baseline:
@@ -55,28 +63,24 @@ class Baseline:
             raise ValueError(f"The method must be one of {BASELINES}. Received: method={method!r}")
         self._copy = FlatCopy(model, logits=True)
         self._seed = seed
-        camera = _tool(method)(self._copy.model, clone=False)
-        cam = method in BASELINES[2:]
-        self._channels = self._find(layer).filters if cam else 0
-        options: dict[str, Any] = {"penultimate_layer": self._find(layer).name} if cam else {}
+        self._tool = _tool(method)(self._copy.model, clone=False)
+        self._options: dict[str, Any] = {"normalize_map": False}
         if method == "smoothgrad":
-            options = {"smooth_samples": samples, "smooth_noise": noise}
+            self._options |= {"smooth_samples": samples, "smooth_noise": noise}
+        if "cam" in method:
+            weighed = self._find(layer)
+            self._options = {"normalize_cam": False, "penultimate_layer": weighed.name}
         if method == "scorecam":
-            options |= {"max_N": min(maps, self._channels), "batch_size": batch_size}
-        normalise = {"normalize_cam" if cam else "normalize_map": False}
-        self._look: Callable[..., Any] = lambda score, image: camera(
-            score, image, **options, **normalise
-        )
+            self._options |= {"max_N": min(maps, weighed.filters), "batch_size": batch_size}
 
     def __call__(self, images: Floats, classes: NDArray[np.int64]) -> Floats:
         """Heat maps (N, H, W) for one class of each image, as they are: not scaled."""
-        from tf_keras_vis.utils.scores import CategoricalScore
-
+        score = importlib.import_module("tf_keras_vis.utils.scores").CategoricalScore
         self._copy.refresh()
         with _quiet(), _seeded(self._seed):
             # One by one: Score-CAM picks its maps over the batch and holds an image for each.
             found = [
-                np.asarray(self._look(CategoricalScore([int(number)]), image[None]))[0]
+                np.asarray(self._tool(score([int(number)]), image[None], **self._options))[0]
                 for image, number in zip(images, classes, strict=True)
             ]
         return np.stack(found).astype(np.float32)
@@ -96,21 +100,17 @@ class Baseline:
 
 def _tool(method: str) -> Any:
     """tf-keras-vis' class, imported when it is needed."""
+    module, name = _TOOLS[method]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it imports names that SciPy and Keras gave up
-            from tf_keras_vis.gradcam import Gradcam
-            from tf_keras_vis.gradcam_plus_plus import GradcamPlusPlus
-            from tf_keras_vis.saliency import Saliency
-            from tf_keras_vis.scorecam import Scorecam
+            return getattr(importlib.import_module(f"tf_keras_vis.{module}"), name)
     except ImportError as error:
         raise ImportError(
             f"The method '{method}' is tf-keras-vis'. Install it with "
             "`pip install zfkeras[baselines]`, or use deconvnet, guided, gradient_x_input or "
             f"occlusion, which need nothing else ({error})."
         ) from error
-    classes = (Saliency, Saliency, Gradcam, GradcamPlusPlus, Scorecam)
-    return dict(zip(BASELINES, classes, strict=True))[method]
 
 
 @contextmanager

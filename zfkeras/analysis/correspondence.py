@@ -258,7 +258,7 @@ def _objects(boxes: ArrayLike | None, first: Integers, shape: tuple[int, ...]) -
     """The box of the object in each image, in which the first part must find room."""
     given = (0, 0, *shape[1:3]) if boxes is None else np.asarray(boxes)
     fits = np.shape(given) in ((4,), (shape[0], 4))
-    within = np.broadcast_to(given, (shape[0], 4)).astype(np.int64) if fits else np.zeros((1, 4))
+    within = np.broadcast_to(given if fits else 0, (shape[0], 4)).astype(np.int64)
     inside = (within >= 0).all() and (within <= (*shape[1:3], *shape[1:3])).all()
     if not (fits and inside and (_sizes(within) >= _sizes(first)).all()):
         raise ValueError(

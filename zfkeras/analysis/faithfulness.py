@@ -57,7 +57,7 @@ class Faithfulness(Result):
     independent: Floats
     baseline_probabilities: Floats
 
-    def areas(self) -> dict[str, NDArray[np.float64]]:
+    def areas(self) -> dict[str, NDArray[Any]]:
         """Area under the two curves, (M, N) each: deletion's is good when low, insertion's high."""
         return {
             "deletion": np.trapezoid(self.deletion, self.fractions),

@@ -1,0 +1,313 @@
+"""What the deconvnet will meet in a model, and what that means for its pictures."""
+
+import dataclasses
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from zfkeras.answers import is_softmax
+from zfkeras.graph import Graph, Step, walk
+from zfkeras.layers import MaxPoolWithArgmax2D, PixelMean
+from zfkeras.reverse import op_name
+from zfkeras.rules import rules_for
+
+PROBLEM, CAUTION, NOTE = LEVELS = ("problem", "caution", "note")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know.
+
+    Attributes:
+        level: "problem" (something can't be projected), "caution" (pictures can mislead) or "note".
+        what: What was found.
+        layers: Where.
+        consequence: What it means for the pictures, and what to do.
+    """
+
+    level: str
+    what: str
+    layers: tuple[str, ...]
+    consequence: str
+
+
+@dataclass(frozen=True)
+class ModelCheck:
+    """What `check_model` found; `str()` of it is the report.
+
+    Attributes:
+        model: The model's name.
+        projectable: Layers with feature maps or units that can be projected.
+        unreachable: Those that can't.
+        findings: The most serious first.
+    """
+
+    model: str
+    projectable: tuple[str, ...]
+    unreachable: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no problem."""
+        return all(finding.level != PROBLEM for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON would have it."""
+        return dataclasses.asdict(self) | {"ok": self.ok}
+
+    def __str__(self) -> str:
+        total = len(self.projectable) + len(self.unreachable)
+        head = f"{self.model}: {len(self.projectable)} of {total} layers can be projected."
+        return "\n".join([head, *map(_paragraph, self.findings)])
+
+
+def _paragraph(finding: Finding) -> str:
+    where = f" ({_some(finding.layers)})" if finding.layers else ""
+    text = f"{finding.what}{where}. {finding.consequence}"
+    return textwrap.fill(text, 96, initial_indent=f"{finding.level:8} ", subsequent_indent=" " * 9)
+
+
+def _some(layers: Sequence[str], most: int = 6) -> str:
+    more = [f"and {len(layers) - most} more"] if len(layers) > most else []
+    return ", ".join([*layers[:most], *more])
+
+
+def check_model(model: keras.Model, rules: Mapping[Any, Any] | None = None) -> ModelCheck:
+    """Reports what the deconvnet will meet in a model, with consequences in plain words.
+
+    Args:
+        model: Any Keras model; it is only read.
+        rules: Your own reverse rules, as for `DeconvNet`.
+
+    Returns:
+        The `ModelCheck`. A model that can't be walked gives one problem that says why.
+
+    Raises:
+        TypeError: `model` is no Keras model.
+
+    Example:
+        >>> pixels = keras.Input((12, 10, 3))
+        >>> maps = keras.layers.Conv2D(4, 3, activation="gelu", name="conv1")(pixels)
+        >>> pooled = keras.layers.MaxPooling2D(2, name="pool")(maps)
+        >>> found = check_model(keras.Model(pixels, pooled))
+        >>> found.ok, found.unreachable, found.findings[0].what
+        (False, ('conv1', 'pool'), 'Nonlinearities without a reverse rule')
+    """
+    try:
+        graph = walk(model)
+    except ValueError as error:
+        reason = Finding(PROBLEM, "The model can't be walked", (), str(error))
+        return ModelCheck(getattr(model, "name", "model"), (), (), (reason,))
+    barred = [step for step in graph.steps if not _has_rule(step, graph, rules)]
+    able, unable = _sorted_by_reach(graph, barred)
+    findings = [finding for check in _CHECKS for finding in check(graph, barred)]
+    findings.sort(key=lambda finding: LEVELS.index(finding.level))
+    return ModelCheck(graph.name, able, unable, tuple(findings))
+
+
+def _has_rule(step: Step, graph: Graph, rules: Mapping[Any, Any] | None) -> bool:
+    """A softmax at the very end needs none: projections start from its logits."""
+    if step is graph.steps[-1] and is_softmax(step.operation):
+        return True
+    try:
+        return bool(rules_for(step, "deconvnet", user=rules))
+    except ValueError:
+        return False
+
+
+def _sorted_by_reach(graph: Graph, barred: list[Step]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The layers (of feature maps or units) that can be projected, and those that can't."""
+    able: list[str] = []
+    unable: list[str] = []
+    for step in graph.steps:
+        if len(graph.shapes[step.outputs[0]]) in (2, 4):
+            below = graph.steps_to(step.outputs[0])
+            (unable if any(s in barred for s in below) else able).append(step.path)
+    return tuple(able), tuple(unable)
+
+
+# === The checks: each yields what it finds ===
+
+
+def _rules(_: Graph, barred: list[Step]) -> Iterator[Finding]:
+    if barred:
+        yield Finding(
+            PROBLEM,
+            "Nonlinearities without a reverse rule",
+            tuple(f"{step.path}: {_kind(step)}" for step in barred),
+            "No layer at or above them can be projected. The deconvnet knows ReLU; for others it "
+            "has no meaning of its own. Give DeconvNet(rules=...) a rule, or use "
+            "rule='gradient'. Occlusion works with any of them.",
+        )
+
+
+def _head(graph: Graph, _: list[Step]) -> Iterator[Finding]:
+    last = graph.steps[-1]
+    activation = getattr(last.operation, "activation", None)
+    if is_softmax(last.operation):
+        yield Finding(
+            NOTE,
+            "The model ends in a softmax",
+            (last.path,),
+            "Its outputs are probabilities. Projections of a class start from the logit before it.",
+        )
+    elif activation is keras.activations.sigmoid or op_name(last.operation) == "Sigmoid":
+        yield Finding(
+            CAUTION,
+            "The model ends in a sigmoid",
+            (last.path,),
+            "Its classes do not exclude one another. Give the analyses softmax=False, or they will "
+            "turn its outputs into probabilities that compete.",
+        )
+    elif len(graph.shapes[last.outputs[0]]) == 2:
+        yield Finding(
+            NOTE,
+            "The model ends in scores",
+            (last.path,),
+            "They are taken for logits: analyses apply a softmax unless told softmax=False.",
+        )
+
+
+def _max_pools(graph: Graph, _: list[Step]) -> Iterator[Finding]:
+    pools = (keras.layers.MaxPooling2D, MaxPoolWithArgmax2D, keras.layers.GlobalMaxPooling2D)
+    if not any(isinstance(step.operation, pools) for step in graph.steps):
+        yield Finding(
+            CAUTION,
+            "There is no max pooling",
+            (),
+            "Only switches tie a deconvnet picture to the image. Without them a unit's picture is "
+            "the same for every image up to its strength and place: it shows the filters, not "
+            "what the unit saw. Use rule='guided', or occlusion.",
+        )
+
+
+def _average_pools(graph: Graph, _: list[Step]) -> Iterator[Finding]:
+    averages = (keras.layers.AveragePooling2D, keras.layers.GlobalAveragePooling2D)
+    found = _where(graph, lambda operation: isinstance(operation, averages))
+    if found:
+        yield Finding(
+            NOTE,
+            "Pools that average",
+            found,
+            "They keep no switches: the signal is spread evenly over the window, so pictures from "
+            "above are softer and less tied to the image.",
+        )
+
+
+def _batch_norm(graph: Graph, _: list[Step]) -> Iterator[Finding]:
+    norms = {
+        step.path: step.operation
+        for step in graph.steps
+        if isinstance(step.operation, keras.layers.BatchNormalization)
+    }
+    if norms:
+        yield Finding(
+            NOTE,
+            "Batch normalisation",
+            tuple(norms),
+            "With its moving statistics it is a scale and a shift a channel; on the way down the "
+            "scale stays and the shift goes, as biases do.",
+        )
+    flipped = {path: _negative_scales(norm) for path, norm in norms.items()}
+    if any(flipped.values()):
+        yield Finding(
+            CAUTION,
+            f"{_count(sum(flipped.values()), 'channel')} with a negative scale",
+            tuple(path for path, count in flipped.items() if count),
+            "The signal turns negative there, and of what comes next rectification keeps only what "
+            "outweighs it: these channels show less in the pictures than they do in the net.",
+        )
+
+
+def _negative_scales(norm: Any) -> int:
+    return int((np.asarray(norm.gamma) < 0).sum()) if norm.gamma is not None else 0
+
+
+def _dead_filters(graph: Graph, _: list[Step]) -> Iterator[Finding]:
+    dead = {}
+    for step in graph.steps:
+        if isinstance(step.operation, keras.layers.Conv2D):
+            kernel = np.asarray(step.operation.kernel)
+            dead[step.path] = int((np.abs(kernel).max((0, 1, 2)) == 0).sum())
+    if any(dead.values()):
+        yield Finding(
+            NOTE,
+            f"{_count(sum(dead.values()), 'filter')} of zeros",
+            tuple(path for path, count in dead.items() if count),
+            "Such a filter's map is constant and its projection empty.",
+        )
+
+
+def _capped(graph: Graph, _: list[Step]) -> Iterator[Finding]:
+    def is_capped(operation: Any) -> bool:
+        own = getattr(operation, "max_value", None) is not None
+        activation = getattr(operation, "activation", None)
+        return own or activation is keras.activations.relu6 or op_name(operation) == "Relu6"
+
+    found = _where(graph, is_capped)
+    if found:
+        yield Finding(
+            NOTE,
+            "ReLUs with a ceiling",
+            found,
+            "On the way down they rectify like any ReLU; the ceiling itself has no counterpart.",
+        )
+
+
+def _skips(graph: Graph, _: list[Step]) -> Iterator[Finding]:
+    found = _where(graph, lambda operation: isinstance(operation, keras.layers.Add))
+    found = found or _where(graph, lambda o: op_name(o) == "Add", several=True)
+    if found:
+        yield Finding(
+            NOTE,
+            "Branches that are added",
+            found,
+            "The signal goes down every branch and adds up. Skip connections avoid the switches "
+            "between, so pictures are less tied to the image than a plain chain's.",
+        )
+
+
+def _pixels(graph: Graph, _: list[Step]) -> Iterator[Finding]:
+    scalers = (PixelMean, keras.layers.Rescaling, keras.layers.Normalization)
+    first = [step.operation for step in graph.steps[:6]]
+    arithmetic = ("Add", "Divide", "Multiply", "Subtract", "TrueDivide")
+    if not any(isinstance(o, scalers) or op_name(o) in arithmetic for o in first):
+        yield Finding(
+            CAUTION,
+            "No preprocessing layer",
+            (),
+            "Images must come as the model was trained to see them, and occluders are painted in "
+            "that range: a fill_value of 128 is only grey if pixels are 0..255. Better put the "
+            "preprocessing into the model (Rescaling, Normalization, PixelMean).",
+        )
+
+
+def _where(graph: Graph, test: Any, several: bool = False) -> tuple[str, ...]:
+    """Paths of the steps whose operation passes a test (and that join several values)."""
+    return tuple(
+        step.path
+        for step in graph.steps
+        if test(step.operation) and (not several or len(step.inputs) > 1)
+    )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
+def _kind(step: Step) -> str:
+    activation = getattr(step.operation, "activation", None)
+    if activation is None:
+        return type(step.operation).__name__
+    return getattr(activation, "__name__", type(activation).__name__)
+
+
+_CHECKS = (
+    _rules, _max_pools, _batch_norm, _pixels, _head,
+    _average_pools, _skips, _capped, _dead_filters,
+)  # fmt: skip
