@@ -56,7 +56,7 @@ def training_batches(
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         epoch_seed = tf.random.fold_in([seed, 0], epoch)
         buffer = min(source.cardinality, _SHUFFLE_BUFFER)
-        shuffle_seed = tf.cast(epoch_seed[0], tf.int64)
+        shuffle_seed = tf.cast(tf.random.split(epoch_seed, 1)[0, 0], tf.int64)
         keys = source.keys.shuffle(buffer, shuffle_seed, reshuffle_each_iteration=False)
 
         def example(position: tf.Tensor, key: Any) -> tuple[tf.Tensor, tf.Tensor]:

@@ -186,8 +186,8 @@ def training_example(picture: tf.Tensor, augmentation: Augmentation, seed: tf.Te
     """Cuts one augmented training example out of a picture.
 
     The paper resizes the picture and then crops. Here the crop is cut first, in the picture's own
-    pixels, and only it is decoded and resized: the same distribution of views (up to half a
-    source pixel) for a fraction of the work.
+    pixels, and only it is decoded and resized: the same views, up to rounding to whole pixels,
+    for a fraction of the work.
 
     Args:
         picture: encoded bytes (string scalar) or an image (H, W, 3).
