@@ -41,7 +41,7 @@ class Answers:
         # A model with one output computes it in its last step.
         self._wanted = [self._graph.steps[-1].outputs[0], *map(self._graph.find, layers)]
         self._softmax = not ends_in_softmax(model) if softmax is None else softmax
-        self._traced = tf.function(self.tensors, reduce_retracing=True)
+        self._traced = tf.function(self.tensors, autograph=False, reduce_retracing=True)
 
     def tensors(self, images: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Probabilities and layers of one batch, all in float32; traceable."""

@@ -126,6 +126,7 @@ class Projector:
         deconv, layer = DeconvNet(model, rule=rule), logits_layer(model)
         self._traced = tf.function(
             lambda images, classes: deconv.project_tensors(images, layer, classes)[:2],
+            autograph=False,
             reduce_retracing=True,
         )
 

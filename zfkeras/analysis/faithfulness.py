@@ -60,8 +60,8 @@ class Faithfulness(Result):
     def areas(self) -> dict[str, NDArray[Any]]:
         """Area under the two curves, (M, N) each: deletion's is good when low, insertion's high."""
         return {
-            "deletion": np.trapezoid(self.deletion, self.fractions),
-            "insertion": np.trapezoid(self.insertion, self.fractions),
+            name: np.asarray(np.trapezoid(curves, self.fractions))
+            for name, curves in (("deletion", self.deletion), ("insertion", self.insertion))
         }
 
 

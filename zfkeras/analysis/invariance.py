@@ -157,7 +157,7 @@ class _Comparison:
 
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
-        self.traced = tf.function(self.batch, reduce_retracing=True)
+        self.traced = tf.function(self.batch, autograph=False, reduce_retracing=True)
 
     def image(
         self, image: Floats, maps: NDArray, fill: Floats, batch_size: int, bar: Any
