@@ -62,13 +62,18 @@ def _spread(maps: Tensor, strides: tuple[int, int]) -> Tensor:
 
 
 def phase_adjoint(kernel: Tensor, signal: Tensor, frame: Frame) -> Tensor:
-    """A strided convolution's adjoint as one plain convolution that makes all phases at once.
+    """The adjoint of a strided convolution over an image; see `transpose_by_phases`."""
+    return _cut(transpose_by_phases(kernel, signal, frame.strides[0]), frame)
+
+
+def transpose_by_phases(kernel: Tensor, signal: Tensor, stride: int) -> Tensor:
+    """A full transposed convolution as one plain convolution that makes all phases at once.
 
     Pixels that lie a stride apart are served by the same taps of the kernel. For the few channels
     of an image this is about 2.7 times as fast on a CPU as `tf.nn.conv2d_transpose`; for deep
     layers it is slower.
     """
-    (rows, columns, depth, maps), stride = kernel.shape, frame.strides[0]
+    rows, columns, depth, maps = kernel.shape
     taps = [-(-size // stride) for size in (rows, columns)]
     margins = [[0, n * stride - size] for n, size in zip(taps, (rows, columns), strict=True)]
     kernel = tf.pad(kernel, [*margins, [0, 0], [0, 0]])
@@ -77,8 +82,7 @@ def phase_adjoint(kernel: Tensor, signal: Tensor, frame: Frame) -> Tensor:
         tf.transpose(phases, [0, 2, 5, 1, 3, 4]), [*taps, maps, stride * stride * depth]
     )
     around = [[0, 0], *([n - 1, n - 1] for n in taps), [0, 0]]
-    full = tf.nn.depth_to_space(tf.nn.conv2d(signal, filters, 1, around), stride)
-    return _cut(full, frame)
+    return tf.nn.depth_to_space(tf.nn.conv2d(signal, filters, 1, around), stride)
 
 
 def _cut(full: Tensor, frame: Frame) -> Tensor:
