@@ -15,7 +15,7 @@ import numpy as np
 from zfkeras import image
 from zfkeras.analysis.occlusion import occlusion
 from zfkeras.answers import Answers
-from zfkeras.client import Client, OcclusionMap, ServerError
+from zfkeras.client import Client, ServerError
 from zfkeras.deconvnet import DeconvNet
 from zfkeras.image import Picture
 from zfkeras.saved_model import export
@@ -37,6 +37,7 @@ def serve(
         What the page shows of it.
     """
     base = folder / "saved_models" / net.name
+    say("   exporting: every signature is traced, written, loaded again and tried")
     say(f"   exported as {export(net, base, labels=class_names)}")
     with served(base, net.name, folder / "server.log") as url, Client(url, net.name) as client:
         say(f"   serving at {url}")
@@ -46,7 +47,10 @@ def serve(
         "own, and asked over HTTP. What it answers is what the library computes.",
         "rows": rows,
         "pictures": pictures,
-        "command": f"zfkeras serve --model_base_path {base.resolve()} --model_name {net.name}",
+        "commands": [
+            f"zfkeras serve --model_base_path {base.resolve()} --model_name {net.name}",
+            f"zfkeras query PICTURE --model {net.name} --signature deconv --output projection.png",
+        ],
     }
 
 
@@ -112,74 +116,65 @@ def _stop(process: subprocess.Popen) -> None:
 def ask(
     client: Client, net: keras.Model, photo: Picture, layer: str
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Asks each signature and holds the answers against the library's own.
-
-    The library is given what the server says its net saw, so that only the answers can differ.
+    """Asks each signature about a picture, and holds the server against the library.
 
     Returns:
         Rows and pictures for the page.
     """
     encoded = image.encode(photo)
     classes, classes_ms = _timed(lambda: client.classify(encoded))
-    deconv, deconv_ms = _timed(lambda: client.deconv(encoded, layer))
+    unit, unit_ms = _timed(lambda: client.deconv(encoded, layer))
     hidden, hidden_ms = _timed(lambda: client.occlusion(encoded))
-    own_probabilities = Answers(net)(deconv.image[None])[0][0, classes.class_ids]
-    own_projection = DeconvNet(net).project(deconv.image[None], layer, [deconv.channel])
-    own_value = float(own_projection.values[0, 0])
-    rows = [
-        _row(
-            "classify",
-            ", ".join(
-                f"{name} {share:.2f}"
-                for name, share in zip(classes.classes[:3], classes.probabilities, strict=False)
-            ),
-            float(np.abs(own_probabilities - classes.probabilities).max()),
-            "in a probability",
-            classes_ms,
-        ),
-        _row(
-            "deconv",
-            f"{layer}, map {deconv.channel}: {deconv.value:.4g} at {deconv.position}",
-            abs(own_value - deconv.value) / abs(own_value),
-            "of the activation",
-            deconv_ms,
-        ),
-        _row(
-            "occlusion",
-            f"{hidden.class_name} {hidden.probability:.2f}, lowest {hidden.probabilities.min():.2f}"
-            f" of {hidden.probabilities.size} places",
-            _occlusion_difference(net, hidden),
-            "in a probability",
+    best = zip(classes.classes[:3], classes.probabilities, strict=False)
+    answers = {
+        "classify": (", ".join(f"{name} {share:.2f}" for name, share in best), classes_ms),
+        "deconv": (f"{layer}, map {unit.channel}: {unit.value:.4g} at {unit.position}", unit_ms),
+        "occlusion": (
+            f"{hidden.class_name} {hidden.probability:.2f}, at worst "
+            f"{hidden.probabilities.min():.2f} of {hidden.probabilities.size} places",
             hidden_ms,
         ),
+    }
+    apart = differences(client, net, photo, layer)
+    rows = [
+        {"signature": name, "answer": answer, "milliseconds": f"{ms:.0f}", "apart": apart[name]}
+        for name, (answer, ms) in answers.items()
     ]
-    own = image.to_display(own_projection.pixels[0, 0])
+    own = DeconvNet(net).project(unit.image[None], layer, [unit.channel])
     pictures = [
-        {"picture": deconv.image, "caption": "what the served net saw"},
-        {"picture": deconv.projection, "caption": f"its answer to deconv, {layer}"},
-        {"picture": own, "caption": "the same projection, by the library"},
+        {"picture": unit.image, "caption": "what the served net saw"},
+        {"picture": unit.projection, "caption": f"its answer to deconv, {layer}"},
+        {"picture": image.to_display(own.pixels[0, 0]), "caption": "the library's own"},
         {"picture": hidden.heat_map, "caption": f"its answer to occlusion, {hidden.class_name}"},
     ]
     return rows, pictures
 
 
-def _occlusion_difference(net: keras.Model, served: OcclusionMap) -> float:
-    strides = int(served.rows[1] - served.rows[0]), int(served.columns[1] - served.columns[0])
-    patch = round(min(served.image.shape[:2]) / 5)
-    own = occlusion(net, served.image[None], patch, strides, classes=served.class_id)
-    places = own.probabilities[0, : len(served.rows), : len(served.columns), 0]
-    return float(np.abs(places - served.probabilities).max())
+def differences(client: Client, net: keras.Model, pixels: Picture, layer: str) -> dict[str, str]:
+    """How far the server's answers are from the library's, for the very same pixels."""
+    patch = round(min(pixels.shape[:2]) / 5)
+    same: dict[str, Any] = {"pixels": pixels.tolist()}
+    classes = client.predict("classify_pixels", **same)
+    unit = client.predict("deconv_pixels", **same, layer=layer, channel=-1)
+    hidden = client.predict("occlusion_pixels", **same, patch_size=patch, fill_value=128.0)
 
-
-def _row(
-    signature: str, answer: str, difference: float, unit: str, milliseconds: float
-) -> dict[str, Any]:
+    own_classes = Answers(net)(pixels[None])[0][0, classes["class_ids"]]
+    own_unit = DeconvNet(net).project(pixels[None], layer, [unit["channel"]]).pixels[0, 0]
+    rows, columns = hidden["rows"], hidden["columns"]
+    strides = rows[1] - rows[0], columns[1] - columns[0]
+    own_hidden = occlusion(net, pixels[None], patch, strides, classes=hidden["class_id"])
+    # The library may add a place beyond the border, where occluders are small.
+    places = own_hidden.probabilities[0, : len(rows), : len(columns), 0]
     return {
-        "signature": signature,
-        "answer": answer,
-        "difference": f"{difference:.0e} {unit}",
-        "milliseconds": f"{milliseconds:.0f}",
+        "classify": f"{_largest(own_classes, classes['probabilities']):.0e} in a probability",
+        "deconv": f"{_largest(own_unit, unit['projection']) / np.abs(own_unit).max():.0e} "
+        "of the largest pixel",
+        "occlusion": f"{_largest(places, hidden['probabilities']):.0e} in a probability",
     }
+
+
+def _largest(own: np.ndarray, other: Any) -> float:
+    return float(np.abs(own - np.asarray(other)).max())
 
 
 def _timed(question: Callable[[], Any]) -> tuple[Any, float]:

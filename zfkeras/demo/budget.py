@@ -24,5 +24,5 @@ class Budget:
     epochs: int = 8
     model: str = "imagenette"
     layers: tuple[str, ...] = ("conv2", "conv3", "conv5")
-    maps: int = 4
+    maps: int = 3
     places: int = 28

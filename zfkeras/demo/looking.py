@@ -96,17 +96,20 @@ def occlude(
 ) -> list[dict[str, Any]]:
     """Hides each part of each photograph in turn."""
     pictures = np.stack(list(photos.values()))
-    return _occlude(budget, net, pictures, list(photos), folder)
+    return _occlude(budget, net, pictures, list(photos), folder, part=1 / 5)
 
 
 def occlude_known(budget: Budget, trained: Trained, folder: Path) -> list[dict[str, Any]]:
-    """The same for two generated images, where it is known what the net should look at."""
+    """The same for two generated images, where it is known what the net should look at.
+
+    Their objects are large, and so is the occluder.
+    """
     scene = trained.unseen
     right = np.flatnonzero(trained.probabilities.argmax(axis=1) == scene.labels)
     chosen = right[:2] if len(right) else np.arange(1)
     titles = [f"generated {scene.class_names[scene.labels[i]]} {i}" for i in chosen]
     net = Net(trained.model, scene.class_names)
-    shown = _occlude(budget, net, scene.images[chosen], titles, folder)
+    shown = _occlude(budget, net, scene.images[chosen], titles, folder, part=1 / 3)
     for one, index in zip(shown, chosen, strict=True):
         top, left, bottom, right = scene.boxes[index].tolist()
         box, panel = (top, left, bottom, right), one["panels"][0]
@@ -121,12 +124,13 @@ def _occlude(
     pictures: Pictures,
     titles: Sequence[str],
     folder: Path,
+    part: float,
 ) -> list[dict[str, Any]]:
     side, layer = min(input_size(net.model)), budget.layers[-1]
     found = occlusion(
         net.model,
         pictures,
-        patch_size=max(1, round(side / 5)),
+        patch_size=max(1, round(side * part)),
         strides=max(1, side // budget.places),
         layer=layer,
         progress=True,

@@ -39,7 +39,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "photo": lambda picture: _data_uri(picture, "JPEG"),
         "drawing": lambda picture: _data_uri(picture, "PNG"),
-        "percent": lambda share: f"{100 * share:.0f} %",
+        "percent": lambda share: f"{100 * share:.0f}\N{NO-BREAK SPACE}%",
         "duration": _duration,
         "short": short,
         "css": lambda colour: "rgb({}, {}, {})".format(*colour),

@@ -1,0 +1,276 @@
+"""What is drawn is what was computed; pages stand on their own."""
+
+import re
+
+import numpy as np
+import pytest
+
+from zfkeras import image
+from zfkeras.analysis.occlusion import Occlusion
+from zfkeras.deconvnet import Projection
+from zfkeras.geometry import ReceptiveField
+from zfkeras.report import figures, page, views
+
+HEIGHT, WIDTH = 20, 33
+NAMES = ["tench", "church & <tower>", "golf ball", "parachute"]
+
+
+@pytest.fixture
+def pictures(rng):
+    return rng.integers(0, 256, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def projections(rng):
+    """Two images, three maps; the last one's field hangs over the corner."""
+    positions = np.array([[[0, 0], [1, 2], [3, 6]], [[2, 2], [2, 2], [0, 6]]])
+    return Projection(
+        pixels=rng.normal(size=(2, 3, HEIGHT, WIDTH, 3)).astype(np.float32),
+        values=np.array([[1234.5, 2.5, 0.0], [3.0, 2.0, 1.0]], np.float32),
+        positions=positions,
+        channels=np.array([[7, 1, 12], [4, 5, 6]]),
+        layer="conv3",
+    )
+
+
+FIELD = ReceptiveField(size=(9, 7), jump=(5, 5), start=(2.0, 1.0))
+
+
+@pytest.fixture
+def occlusion(rng):
+    """A 3 x 4 grid whose lowest probability is in the lower right corner of image 0."""
+    probabilities = np.full((2, 3, 4, 1), 0.8, np.float32)
+    probabilities[0, 2, 3] = 0.125
+    predicted = np.array(
+        [[[1, 1, 1, 1], [1, 1, 2, 2], [1, 0, 2, 2]], [[3] * 4] * 3], dtype=np.int64
+    )
+    return Occlusion(
+        rows=np.array([0, 8, 16]),
+        columns=np.array([0, 10, 20, 30]),
+        classes=np.array([[1], [3]]),
+        probabilities=probabilities,
+        predicted=predicted,
+        activation=rng.random((2, 3, 4)).astype(np.float32),
+        channel=np.array([5, 6]),
+        baseline_probabilities=np.array([[0.9], [0.8]], np.float32),
+        baseline_predicted=np.array([1, 3]),
+        baseline_activation=np.array([4.0, 4.0], np.float32),
+        image_size=(HEIGHT, WIDTH),
+        patch_size=(8, 10),
+        strides=(8, 10),
+        fill_value=np.array([[128.0, 0, 255]] * 2, np.float32),
+        layer="conv3",
+    )
+
+
+def texts(figure):
+    return [axes.get_title() for axes in figure.axes]
+
+
+# === Projections ===
+
+
+def test_stimuli_are_cut_like_the_receptive_field(projections, pictures):
+    pairs = figures.stimuli(projections, pictures, FIELD)
+    boxes = {  # (image, map) -> rows and columns by hand: 9 x 7 around (2 + 5 i, 1 + 5 j)
+        (0, 0): (slice(0, 7), slice(0, 5)),
+        (0, 1): (slice(3, 12), slice(8, 15)),
+        (0, 2): (slice(13, 20), slice(28, 33)),
+        (1, 2): (slice(0, 7), slice(28, 33)),
+    }
+    for (index, number), box in boxes.items():
+        patch, shown = pairs[index][number]
+        np.testing.assert_array_equal(patch, pictures[index][box])
+        expected = image.to_display(projections.pixels[index, number][box], percentile=99.5)
+        np.testing.assert_array_equal(shown, expected)
+
+
+def test_without_a_field_nothing_is_cut(projections, pictures):
+    patch, shown = figures.stimuli(projections, pictures)[1][2]
+    np.testing.assert_array_equal(patch, pictures[1])
+    assert shown.shape == (HEIGHT, WIDTH, 3)
+
+
+def test_projection_figure_names_maps_and_values(projections, pictures, tmp_path):
+    figure = figures.projection(projections, pictures, FIELD, index=0)
+    assert texts(figure)[0] == "conv3"
+    assert [title for title in texts(figure) if title][1:] == [
+        "map 7\n1,234",
+        "map 1\n2.5",
+        "map 12\n0",
+    ]
+    assert len(figure.axes[0].patches) == 3  # the three fields, outlined on the image
+    drawn = image.load(figures.save(figure, tmp_path / "p.png"))
+    assert drawn.shape[0] > 200
+
+
+def test_projection_figure_shows_the_image_asked_for(projections, pictures):
+    for index in range(2):
+        shown = figures.projection(projections, pictures, FIELD, index).axes[0].images[0]
+        np.testing.assert_array_equal(shown.get_array(), pictures[index])
+
+
+def test_many_maps_wrap_and_none_is_lost(pictures, rng):
+    many = Projection(
+        pixels=rng.normal(size=(1, 14, HEIGHT, WIDTH, 3)).astype(np.float32),
+        values=np.ones((1, 14), np.float32),
+        positions=np.zeros((1, 14, 2), int),
+        channels=np.arange(14)[None],
+        layer="conv3",
+    )
+    figure = figures.projection(many, pictures[:1], FIELD)
+    assert sum("map" in title for title in texts(figure)) == 14
+    assert len(figure.axes) == 1 + 2 * 14
+
+
+# === Occlusion ===
+
+
+def test_worst_box_is_clipped(occlusion):
+    assert figures.worst_box(occlusion, 0) == (12, 25, 20, 33)
+
+
+def test_panel_a_wears_the_occluder_and_nothing_else(occlusion, pictures):
+    shown = figures.occlusion_panels(occlusion, pictures, 0)["a"]
+    assert (shown[12:20, 25:33] == [128, 0, 255]).all()
+    shown[12:20, 25:33] = pictures[0, 12:20, 25:33]
+    np.testing.assert_array_equal(shown, pictures[0])
+
+
+def test_panel_e_shows_each_class_in_its_colour(occlusion, pictures):
+    colours = figures.occlusion_classes(occlusion, 0)
+    assert list(colours) == [1, 2, 0]  # the most frequent first
+    shown = figures.occlusion_panels(occlusion, pictures, 0)["e"]
+    for y in range(HEIGHT):
+        for x in range(WIDTH):
+            row, column = min((y + 4) // 8, 2), min((x + 4) // 10, 3)
+            if y % 8 != 4 and x % 10 != 5:  # not halfway between two centres
+                assert tuple(shown[y, x]) == colours[occlusion.predicted[0, row, column]]
+
+
+def test_panel_d_is_the_heat_map_over_the_image(occlusion, pictures):
+    shown = figures.occlusion_panels(occlusion, pictures, 1)["d"]
+    expected = image.overlay(pictures[1], occlusion.heat_map()[1], low=0)
+    np.testing.assert_array_equal(shown, expected)
+
+
+def test_occlusion_figure_has_the_five_panels(occlusion, pictures, tmp_path):
+    figure = figures.occlusion(occlusion, pictures, 0, NAMES, projected=pictures[1])
+    titles = [title for title in texts(figure) if title]
+    assert [title[:3] for title in titles] == ["(a)", "(b)", "(c)", "(d)", "(e)"]
+    assert "church" in titles[3]
+    assert "map 5" in titles[1]
+    legend = next(axes.get_legend() for axes in figure.axes if axes.get_legend())
+    assert [text.get_text() for text in legend.get_texts()] == [NAMES[1], NAMES[2], NAMES[0]]
+    assert image.load(figures.save(figure, tmp_path / "o.png")).shape[1] > 1000
+
+
+def test_occlusion_figure_without_layer_or_names(occlusion, pictures):
+    import dataclasses
+
+    bare = dataclasses.replace(occlusion, activation=None, channel=None, layer=None)
+    titles = [title for title in texts(figures.occlusion(bare, pictures, 1)) if title]
+    assert [title[:3] for title in titles] == ["(a)", "(d)", "(e)"]
+    assert "class 3" in titles[1]
+
+
+# === Curves ===
+
+
+def test_curves_draw_the_history():
+    history = {"loss": [2.0, 1.0], "val_loss": [2.5, 1.5], "accuracy": [0.1, 0.9]}
+    figure = figures.curves(history)
+    losses, accuracy = figure.axes
+    assert [line.get_ydata().tolist() for line in losses.lines] == [[2.0, 1.0], [2.5, 1.5]]
+    assert [line.get_ydata().tolist() for line in accuracy.lines] == [[0.1, 0.9]]
+    assert losses.lines[0].get_xdata().tolist() == [1, 2]
+    with pytest.raises(ValueError, match=r"loss.*Received: history with \['lr'\]"):
+        figures.curves({"lr": [1]})
+
+
+def test_svg_takes_the_colour_of_the_page():
+    history = {"loss": [2.0, 1.0]}
+    drawing = figures.svg(figures.curves(history))
+    assert drawing.startswith("<svg")
+    assert "currentColor" in drawing
+    assert figures.INK not in drawing
+
+
+# === The page ===
+
+
+@pytest.fixture
+def content(projections, occlusion, pictures):
+    """A demo page's content, as zfkeras.demo makes it."""
+    history = {"loss": [2.0, 1.0], "accuracy": [0.1, 0.9]}
+    probabilities = np.array([[0.1, 0.2, 0.7, 0], [0, 0, 0, 1.0]])
+    return {
+        "training": {
+            "words": "words",
+            "facts": [("97 %", "right")],
+            "summary": "from 2 to 1",
+            "curves": page.Markup(figures.svg(figures.curves(history))),
+            "samples": views.outcome(pictures, probabilities, [2, 0], NAMES),
+        },
+        "looking": {
+            "words": "words",
+            "looks": [
+                {
+                    "name": "china.jpg",
+                    "picture": pictures[0],
+                    "caption": "a temple",
+                    "answers": views.answers(probabilities[0], NAMES),
+                    "layers": [views.layer(projections, pictures, FIELD, 0)],
+                }
+            ],
+        },
+        "occlusions": [views.occlusion(occlusion, pictures, 0, "china.jpg", NAMES, pictures[1])],
+        "served": None,
+        "steps": [("Train", 61.2), ("Look", 3.0)],
+        "total": 64.2,
+        "footer": "made by zfkeras",
+    }
+
+
+@pytest.fixture
+def html(content, tmp_path):
+    return page.write(tmp_path / "index.html", "demo.html", **content).read_text()
+
+
+def test_the_page_fetches_nothing(html):
+    sources = re.findall(r"""(?:src|href)=["']([^"']*)""", html)
+    assert sources
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    assert "@import" not in html
+    assert "url(http" not in html
+
+
+def test_every_picture_has_a_text_and_a_size(html):
+    tags = re.findall(r"<img[^>]*>", html)
+    assert len(tags) == 2 + 1 + 2 * 2 + 5
+    for tag in tags:
+        assert re.search(r'alt="[^"]+"', tag), tag[-120:]
+        assert re.search(r'width="\d+" height="\d+"', tag), tag[-120:]
+
+
+def test_names_are_escaped(html):
+    assert "church &amp; &lt;tower&gt;" in html
+    assert "<tower>" not in html
+
+
+def test_the_page_says_what_was_found(html):
+    text = re.sub(r"\s+", " ", html)
+    assert "probability of church &amp; &lt;tower&gt; is 0.90 for the whole image and 0.12" in text
+    assert "The net then says golf ball." in text
+    assert "map 7, activation 1,234" in text
+    assert "map 12" not in text  # it did not fire
+    assert "each unit sees 9 by 7 pixels" in text
+    assert "is: tench" in text  # the wrong answer is marked
+    assert "1 min 4 s" in text
+
+
+def test_a_gap_in_the_content_is_an_error(content, tmp_path):
+    del content["looking"]
+    with pytest.raises(page.jinja2.UndefinedError, match="looking"):
+        page.write(tmp_path / "index.html", "demo.html", **content)
+    assert not list(tmp_path.iterdir())
