@@ -1,0 +1,14 @@
+"""Exact occlusion that recomputes only what the occluder can change, layer by layer.
+
+Hiding one part of an image changes, in every map of a convnet, a box of units; the rest is that
+of the whole image. The occluder's places form a grid, so the boxes of one map do too: each is the
+product of a span of rows and a span of columns. Laid side by side they tile one picture, the
+*mosaic*, on which most layers run as they do on any picture (`mosaic`). The modules, bottom up:
+
+* `axis`: spans along one axis, and how a sliding window carries them to the next map.
+* `grouping`: which boxes share one convolution.
+* `mosaic`: the tensors.
+* `operations`: what single operations do to whole maps and to mosaics.
+* `translation`: a walked model as operations.
+* `sweep_plan`, `sweep`: planning and running the whole sweep of the occluder.
+"""
