@@ -92,8 +92,8 @@ def mobile():
     return randomize(keras.Model(pixels, L.GlobalMaxPooling2D(name="top")(x)), scale=1.5)
 
 
-def nested():
-    """A Sequential in a Functional model in a Functional model, one of them used twice."""
+def nested(shared=True):
+    """A Sequential in a Functional model in a Functional model, and used once more outside."""
     block = keras.Sequential(
         [
             keras.Input((None, None, 6)),
@@ -108,7 +108,8 @@ def nested():
     backbone = keras.Model(inside, L.MaxPooling2D(2, name="pool")(x), name="backbone")
     pixels = keras.Input((29, 27, 3))
     x = backbone(pixels / 2.0 - 0.25)
-    x = block(L.Dropout(0.5, name="dropout")(x))
+    x = L.Dropout(0.5, name="dropout")(x)
+    x = block(x) if shared else x
     return randomize(keras.Model(pixels, L.Conv2D(4, 1, name="head")(x), name="outer"))
 
 

@@ -11,8 +11,16 @@ from zfkeras.geometry import ReceptiveField
 Size = tuple[int | None, ...]
 
 
-def field_over(operation: Any, field: ReceptiveField, size: Size) -> ReceptiveField:
-    """The receptive field of a layer over maps of `size` (H, W) whose field is `field`.
+def field_over(
+    operation: Any, arguments: tuple[tuple, dict], field: ReceptiveField, size: Size
+) -> ReceptiveField:
+    """The receptive field of a layer's output.
+
+    Args:
+        operation: The layer or functional operation.
+        arguments: (args, kwargs) of its call.
+        field: The field of its input.
+        size: (H, W) of its input.
 
     Raises:
         ValueError: It is not known how far the layer sees, or `size` is needed and unknown.
@@ -21,12 +29,21 @@ def field_over(operation: Any, field: ReceptiveField, size: Size) -> ReceptiveFi
         if cls in _FIELDS:
             return _FIELDS[cls](operation, field, size)
     name = type(operation).__name__
-    if not isinstance(operation, keras.layers.Layer) and name in _POINTWISE_OPS:
-        return field
+    if not isinstance(operation, keras.layers.Layer):
+        if name in _POINTWISE_OPS or (name == "GetItem" and _picks_channels(*arguments[0][1:])):
+            return field
     raise ValueError(
         "`receptive_field` knows convolution, pooling, padding, upsampling and pointwise layers, "
         f"but not how far this one sees. Received: layer '{operation.name}' of type {name}"
     )
+
+
+def _picks_channels(key: Any) -> bool:
+    """Whether an index such as ``[..., ::-1]`` leaves the positions in a map as they are."""
+    if not isinstance(key, tuple):
+        return False
+    spatial = key[:-1] if key[0] is Ellipsis or len(key) == 4 else key
+    return all(part is Ellipsis or part == slice(None) for part in spatial)
 
 
 def _same(_: Any, field: ReceptiveField, __: Size) -> ReceptiveField:

@@ -298,7 +298,7 @@ def receptive_field(
     fields = {IMAGES: ReceptiveField()}
     for step in steps:
         below = functools.reduce(ReceptiveField.union, [fields[i] for i in step.inputs])
-        field = field_over(step.operation, below, sizes[step.inputs[0]])
+        field = field_over(step.operation, step.arguments, below, sizes[step.inputs[0]])
         fields.update(dict.fromkeys(step.outputs, field))
     return fields[target]
 

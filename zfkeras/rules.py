@@ -178,15 +178,17 @@ def _fused(step: Step, method: str, user: Mapping[Any, Any], down: Rule) -> tupl
 
 def _other(step: Step, method: str, user: Mapping[Any, Any]) -> tuple[Rule, ...]:
     """Rules for what is neither affine, nor a pool, nor a ReLU."""
-    activation = getattr(step.operation, "activation", None)
-    if known_type(step.operation, (keras.layers.Activation,)):
-        if activation in user:
-            return (_as_rule(user[activation]),)
-        if activation is keras.activations.linear:
+    operation, kind = step.operation, type(step.operation).__name__
+    if known_type(operation, (keras.layers.Activation,)):
+        if operation.activation in user:
+            return (_as_rule(user[operation.activation]),)
+        if operation.activation is keras.activations.linear:
             return (identity,)
+        kind = _name_of(operation.activation)
     if method == "gradient":
         return (gradient,)
-    kind = _name_of(activation) if activation is not None else type(step.operation).__name__
+    if known_type(operation, (keras.layers.ReLU,)):
+        kind += f" with negative_slope={operation.negative_slope}"
     raise _no_rule(step, f"is of type {kind}")
 
 
