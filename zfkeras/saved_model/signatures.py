@@ -64,19 +64,16 @@ class Signatures:
             np.arange(0, length, stride, dtype=np.int32)
             for length, stride in zip(self.size, settings.occlusion_strides, strict=True)
         ]
+        # Traced once each, and called by all signatures that need them.
+        pixels, unit, occluder = self._specs()
+        self._predict = tf.function(self._probabilities, input_signature=[pixels])
+        self._project = tf.function(self._projections, input_signature=[pixels, *unit])
+        self._occlude = tf.function(self._occlusions, input_signature=[pixels, *occluder])
 
     def functions(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """All signatures by name, with the names and types of their inputs."""
-        image_bytes = tf.TensorSpec([None], tf.string, name="image_bytes")
-        pixels = tf.TensorSpec([None, *self.size, 3], tf.float32, name="pixels")
-        unit = [
-            tf.TensorSpec([None], tf.string, name="layer"),
-            tf.TensorSpec([None], tf.int32, name="channel"),
-        ]
-        occluder = [
-            tf.TensorSpec([None], tf.int32, name="patch_size"),
-            tf.TensorSpec([None], tf.float32, name="fill_value"),
-        ]
+        image_bytes = _rows("image_bytes", tf.string)
+        pixels, unit, occluder = self._specs()
         functions = {
             "classify": tf.function(self.classify, input_signature=[image_bytes]),
             "classify_pixels": tf.function(self.classify_pixels, input_signature=[pixels]),
@@ -88,6 +85,13 @@ class Signatures:
             ),
         }
         return {"serving_default": functions["classify"], **functions}
+
+    def _specs(self) -> tuple[tf.TensorSpec, list[tf.TensorSpec], list[tf.TensorSpec]]:
+        """What the questions ask about: images, units, occluders."""
+        pixels = tf.TensorSpec([None, *self.size, 3], tf.float32, name="pixels")
+        unit = [_rows("layer", tf.string), _rows("channel", tf.int32)]
+        occluder = [_rows("patch_size", tf.int32), _rows("fill_value", tf.float32)]
+        return pixels, unit, occluder
 
     # --- One pair for each question: encoded pictures, and arrays
 
@@ -147,7 +151,7 @@ class Signatures:
         count = tf.shape(images)[0]
         # oneDNN's convolutions refuse an empty batch: it gets one black image, dropped after.
         spare = [0, tf.cast(count == 0, tf.int32)]
-        return self._probabilities(tf.pad(images, [spare, [0, 0], [0, 0], [0, 0]]))[:count]
+        return self._predict(tf.pad(images, [spare, [0, 0], [0, 0], [0, 0]]))[:count]
 
     def _names(self, class_ids: tf.Tensor) -> tf.Tensor:
         return tf.gather(tf.constant(self._settings.labels), class_ids)
@@ -156,7 +160,7 @@ class Signatures:
         probabilities, ids = tf.math.top_k(self._whole(images), self._settings.top)
         return {"classes": self._names(ids), "class_ids": ids, "probabilities": probabilities}
 
-    def _project(self, images: tf.Tensor, layer: tf.Tensor, channel: tf.Tensor) -> Tensors:
+    def _projections(self, images: tf.Tensor, layer: tf.Tensor, channel: tf.Tensor) -> Tensors:
         layer, channel = checks.rows(tf.shape(images)[0], layer=layer, channel=channel)
         ids = checks.layer_ids(layer, self._settings.layers)
         channel = checks.channels(channel, tf.gather([maps[2] for maps in self._maps], ids))
@@ -203,7 +207,9 @@ class Signatures:
         )
         return tf.stack([down[:, 0], across[:, 0], down[:, 1], across[:, 1]], axis=1)
 
-    def _occlude(self, images: tf.Tensor, patch_size: tf.Tensor, fill_value: tf.Tensor) -> Tensors:
+    def _occlusions(
+        self, images: tf.Tensor, patch_size: tf.Tensor, fill_value: tf.Tensor
+    ) -> Tensors:
         count = tf.shape(images)[0]
         patch, fill = checks.rows(count, patch_size=patch_size, fill_value=fill_value)
         # Below the strides, pixels would be skipped.
@@ -236,7 +242,7 @@ class Signatures:
         """
         down, across = map(len, self._centres)
         places, total = down * across, tf.shape(images)[0] * down * across
-        chunk = min(_IMAGES_AT_ONCE, places)
+        chunk = -(-places // -(-places // _IMAGES_AT_ONCE))  # about even parts of an image
         chunks = -(-total // chunk)
         # The last chunk is filled up with the last place.
         items = tf.reshape(tf.minimum(tf.range(chunks * chunk), total - 1), [-1, chunk])
@@ -251,7 +257,7 @@ class Signatures:
                 (side, side),
                 tf.gather(fill, image)[:, None, None, None],
             )
-            seen = self._probabilities(hidden)
+            seen = self._predict(hidden)
             kept = tf.gather(seen, tf.gather(best, image), axis=1, batch_dims=1)
             return kept, tf.argmax(seen, axis=1, output_type=tf.int32)
 
@@ -271,6 +277,10 @@ class Signatures:
         total = tf.matmul(down, tf.matmul(values, across), transpose_a=True)
         number = tf.reduce_sum(down, 1)[:, :, None] * tf.reduce_sum(across, 1)[:, None, :]
         return total / number
+
+
+def _rows(name: str, dtype: tf.DType) -> tf.TensorSpec:
+    return tf.TensorSpec([None], dtype, name=name)
 
 
 def _covers(centres: np.ndarray, length: int, patch: tf.Tensor) -> tf.Tensor:
