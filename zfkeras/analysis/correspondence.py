@@ -25,6 +25,7 @@ Integers = NDArray[np.int64]
 Masks = NDArray[np.bool_]
 
 RANDOM = "random"
+MEASURES = ("distances", "agreements")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,10 @@ class Correspondence(Result):
         distances: (P, L, M) share of the features whose change has not the same sign (-1, 0, 1) in
             both images of a pair.
         random_distances: (T, L, M) the same for T draws of a random part in each image.
+        agreements: (P, L, M) how much more often the signs agree than those of unrelated changes
+            would (Cohen's kappa): 1 always, 0 no more than by chance. A part that changes few
+            features has a low distance whatever it is; not so a high agreement.
+        random_agreements: (T, L, M) the same for the random parts.
         features: (L,) number of the layer's features.
         boxes: (P, N, 4) box (top, left, bottom, right), half-open, around each hidden part.
         random_boxes: (T, N, 4) the random parts.
@@ -54,6 +59,8 @@ class Correspondence(Result):
     layers: tuple[str, ...]
     distances: Floats
     random_distances: Floats
+    agreements: Floats
+    random_agreements: Floats
     features: Integers
     boxes: Integers
     random_boxes: Integers
@@ -63,11 +70,17 @@ class Correspondence(Result):
     random_probabilities: Floats
     patch_fill: Floats
 
-    def scores(self) -> dict[str, NDArray[np.float64]]:
-        """Table 1: for each part and "random", mean and population std over pairs, (L, 2)."""
-        rows = dict(zip(self.parts, self.distances.astype(float), strict=True))
-        if self.random_distances.size:
-            draws = self.random_distances.astype(float)
+    def scores(self, measure: str = "distances") -> dict[str, NDArray[np.float64]]:
+        """Table 1: for each part and "random", mean and population std over pairs, (L, 2).
+
+        Args:
+            measure: "distances" as in the paper, or "agreements".
+        """
+        if measure not in MEASURES:
+            raise ValueError(f"Measures are {MEASURES}. Received: measure={measure!r}")
+        rows = dict(zip(self.parts, getattr(self, measure).astype(float), strict=True))
+        draws = getattr(self, f"random_{measure}").astype(float)
+        if draws.size:
             rows[RANDOM] = np.moveaxis(draws, 0, 1).reshape(len(self.layers), -1)
         return {name: np.stack([row.mean(1), row.std(1)], 1) for name, row in rows.items()}
 
@@ -85,6 +98,7 @@ def correspondence(
     patch_size: int | tuple[int, int] | None = None,
     boxes: ArrayLike | None = None,
     draws: int = 10,
+    together: bool = False,
     fill_value: ArrayLike | str = 128.0,
     classes: ArrayLike | None = None,
     seed: int = 0,
@@ -102,10 +116,13 @@ def correspondence(
         layers: Name or names of the layers; the paper's are its fifth and its seventh.
         patch_size: Side or (height, width) of what hides a part given by its centre.
         boxes: (N, 4) or (4,) the objects, for the random parts; default: the whole images.
-        draws: How many times a random part is drawn in every image, independently; 0 for no
-            control. It has the size of the first part's box.
+        draws: How many times a random part is drawn in every image; 0 for no control. It has the
+            size of the first part's box.
+        together: Whether a random part lies at the same place in all images (relative to their
+            boxes), to tell what a part means from where it is: most eyes are at one height.
         fill_value: Colour that hides: a grey value, one value a channel, or "mean".
-        classes: Whose probability to watch: a number or one for each image; default: the predicted.
+        classes: Whose probability to watch: a number for all images or one for each; default: the
+            predicted class.
         seed: Of the random parts.
         batch_size: Images in memory at a time.
         progress: Whether to show a progress bar.
@@ -131,34 +148,41 @@ def correspondence(
     masks = part_masks(parts, images.shape[:3], patch_size)
     part_boxes = np.array([[_bounds(mask) for mask in part] for part in masks])
     within = _objects(boxes, part_boxes[0], images.shape)
-    chance = random_boxes(np.random.default_rng(seed), within, _sizes(part_boxes[0]), draws)
+    chance = random_boxes(
+        np.random.default_rng(seed), within, _sizes(part_boxes[0]), draws, together
+    )
     fill = colours(images, fill_value)  # type: ignore[arg-type]
     answers = Answers(model, layers, softmax)
     whole, originals = answers(images, batch_size)
     watched = class_of_each(classes, whole.argmax(1), whole.shape[1])
-    hidden: list[Masks] = [*masks, *(_in_boxes(box, images.shape) for box in chance)]
-    distances, probabilities = [], []
+    each = np.arange(len(images))
+    found: dict[str, list] = {"distances": [], "agreements": [], "probabilities": []}
+    hidden = [*masks, *(_in_boxes(box, images.shape) for box in chance)]
     for mask in tqdm(hidden, desc="hiding", unit="part", disable=not progress):
         covered = np.where(mask[..., None], fill[:, None, None, :], images)
         seen, features = answers(covered, batch_size)
-        changes = (sign_changes(a, b) for a, b in zip(originals, features, strict=True))
-        distances.append([pair_distances(signs) for signs in changes])
-        probabilities.append(seen[np.arange(len(images)), watched])
-    count, pairs = len(masks), len(images) * (len(images) - 1) // 2
+        signs = [sign_changes(a, b) for a, b in zip(originals, features, strict=True)]
+        found["distances"].append([pair_distances(s) for s in signs])
+        found["agreements"].append([pair_agreements(s) for s in signs])
+        found["probabilities"].append(seen[each, watched])
     return Correspondence(
         parts=tuple(parts),
         layers=layers,
-        distances=np.array(distances[:count], np.float32),
-        random_distances=np.array(distances[count:], np.float32).reshape(-1, len(layers), pairs),
+        **_split(found, len(masks)),
         features=np.array([x[0].size for x in originals]),
         boxes=part_boxes,
         random_boxes=chance,
         classes=watched,
-        baseline_probabilities=whole[np.arange(len(images)), watched],
-        probabilities=np.array(probabilities[:count]),
-        random_probabilities=np.array(probabilities[count:], np.float32).reshape(-1, len(images)),
+        baseline_probabilities=whole[each, watched],
         patch_fill=fill,
     )
+
+
+def _split(found: dict[str, list], parts: int) -> dict[str, Floats]:
+    """What was found of the parts and, under "random_…", of the random ones."""
+    arrays = {name: np.array(rows, np.float32) for name, rows in found.items()}
+    named = {name: array[:parts] for name, array in arrays.items()}
+    return named | {f"random_{name}": array[parts:] for name, array in arrays.items()}
 
 
 # === The measure ===
@@ -179,6 +203,20 @@ def pair_distances(signs: ArrayLike) -> NDArray[np.float64]:
     """
     signs = np.asarray(signs)
     return np.array([np.mean(a != b) for a, b in itertools.combinations(signs, 2)])
+
+
+def pair_agreements(signs: ArrayLike) -> NDArray[np.float64]:
+    """Cohen's kappa of each unordered pair of rows of signs; 1 for rows all alike.
+
+    Example:
+        >>> pair_agreements([[1, 0, -1, 1], [1, 0, -1, 1], [-1, 0, 1, 1]]).round(3)
+        array([1. , 0.2, 0.2])
+    """
+    signs = np.asarray(signs)
+    shares = np.stack([(signs == sign).mean(1) for sign in (-1, 0, 1)], 1)
+    by_chance = [1 - a @ b for a, b in itertools.combinations(shares, 2)]
+    distances = pair_distances(signs)
+    return 1 - np.divide(distances, by_chance, out=np.zeros_like(distances), where=distances > 0)
 
 
 # === Parts ===
@@ -221,16 +259,24 @@ def part_masks(
 
 
 def random_boxes(
-    rng: np.random.Generator, within: ArrayLike, sizes: ArrayLike, draws: int
+    rng: np.random.Generator,
+    within: ArrayLike,
+    sizes: ArrayLike,
+    draws: int,
+    together: bool = False,
 ) -> Integers:
     """Boxes of given sizes (N, 2), anywhere inside given boxes (N, 4): (draws, N, 4).
+
+    `together` draws one place for all images, relative to their boxes.
 
     Example:
         >>> random_boxes(np.random.default_rng(0), [[2, 3, 6, 9]], [[4, 6]], draws=1).tolist()
         [[[2, 3, 6, 9]]]
     """
     within, sizes = np.asarray(within), np.asarray(sizes)
-    corners = rng.integers(within[:, :2], within[:, 2:] - sizes + 1, (draws, len(within), 2))
+    places = rng.random((draws, 1 if together else len(within), 2))
+    room = within[:, 2:] - within[:, :2] - sizes + 1
+    corners = within[:, :2] + np.floor(places * room).astype(np.int64)
     return np.concatenate([corners, corners + sizes], 2)
 
 

@@ -1,0 +1,87 @@
+"""Fig. 5: how far features move, and what the net answers, as images are transformed."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from zfkeras import image
+from zfkeras.image import Picture
+from zfkeras.occluder import colours
+from zfkeras.report.charts import LINES, legend, show, tidy
+from zfkeras.report.figures import class_name
+from zfkeras.transforms import matrix, transform
+
+if TYPE_CHECKING:
+    from zfkeras.analysis.invariance import Invariance
+
+_AXES = {  # title, with the amount of the examples, and the axis' unit
+    "vertical": ("Vertical translation, here {:g} px", "pixels"),
+    "horizontal": ("Horizontal translation, here {:g} px", "pixels"),
+    "scale": ("Scale, here {:g}", "factor"),
+    "rotation": ("Rotation, here {:g}°", "degrees"),
+}
+
+
+def invariance(
+    found: "Invariance",
+    images: Sequence[Picture],
+    class_names: Sequence[str] | None = None,
+    unit: bool = False,
+) -> Figure:
+    """A row for each kind of transform: examples, each layer's distances, the probability.
+
+    Args:
+        found: The measurements of N images.
+        images: The N images, (H, W, 3) uint8.
+        class_names: Names of the model's classes; default: their numbers.
+        unit: Whether to draw distances between features of unit length.
+    """
+    kinds = list(dict.fromkeys(found.kinds.tolist()))
+    panels = len(found.layers) + 2
+    figure = Figure(figsize=(2.35 * panels, 1.75 * len(kinds) + 0.35), layout="constrained")
+    rows = figure.subplots(len(kinds), panels, squeeze=False)
+    for kind, (examples, *layers, answer) in zip(kinds, rows, strict=True):
+        points, (name, unit_name) = found.points(kind), _AXES[kind]
+        amounts = found.amounts[points]
+        shown = amounts[np.argsort(np.abs(amounts - amounts[0]))[2 * len(amounts) // 3]]
+        show(examples, _examples(images, kind, shown), name.format(shown)).set_frame_on(False)
+        for number, axes in enumerate(layers):
+            title = f"{found.layers[number]}: distance" if kind == kinds[0] else ""
+            distances = found.unit_distances if unit else found.distances
+            _curves(tidy(axes, title, unit_name), amounts, distances[:, number, points])
+            axes.set_ylim(bottom=0)
+        title = "P(class)" if kind == kinds[0] else ""
+        _curves(tidy(answer, title, unit_name), amounts, found.probabilities[:, points])
+        answer.set_ylim(0, 1.02)
+    names = [class_name(number, class_names) for number in found.classes]
+    handles = [Line2D([], [], color=LINES[i % len(LINES)], label=n) for i, n in enumerate(names)]
+    legend(figure, handles, loc="outside lower center", ncols=min(len(names), 5))
+    return figure
+
+
+def _curves(axes, amounts, values) -> None:  # type: ignore[no-untyped-def]
+    for number, curve in enumerate(values):
+        axes.plot(amounts, curve, color=LINES[number % len(LINES)], lw=1.4)
+    axes.margins(x=0.01)
+
+
+def _examples(images: Sequence[Picture], kind: str, amount: float) -> Picture:
+    """Each image transformed, framed in the colour of its curves."""
+    pixels = np.stack(images).astype(np.float32)
+    fill = colours(pixels, "mean")[:, None, None, :]
+    moved = np.rint(transform(pixels, matrix(kind, amount), fill)).clip(0, 255).astype(np.uint8)
+    height, width = pixels.shape[1:3]
+    size = max(2, max(height, width) // 24)
+    framed = [
+        image.frame(picture, (0, 0, height, width), _colour(number), size)
+        for number, picture in enumerate(moved)
+    ]
+    return image.grid(framed, columns=int(np.ceil(np.sqrt(len(framed) * 1.2))), padding=size // 2)
+
+
+def _colour(number: int) -> tuple[int, int, int]:
+    red, green, blue = (round(255 * part) for part in LINES[number % len(LINES)])
+    return red, green, blue
