@@ -179,7 +179,9 @@ def _widened(statistics: MapStatistics, exponents: NDArray[np.int32]) -> Integer
     histogram = statistics.histogram
     doublings = exponents - _exponents(statistics.maximum, statistics.minimum)
     for step in range(min(doublings.max(initial=0), BINS.bit_length())):
-        wider = np.zeros_like(histogram)
-        wider[:, BINS // 2 : -BINS // 2] = histogram[:, ::2] + histogram[:, 1::2]
-        histogram = np.where((doublings > step)[:, None], wider, histogram)
+        maps = np.flatnonzero(doublings > step)
+        wider = np.zeros((len(maps), 2 * BINS), np.int64)
+        wider[:, BINS // 2 : -BINS // 2] = histogram[maps, ::2] + histogram[maps, 1::2]
+        histogram = histogram.copy() if step == 0 else histogram
+        histogram[maps] = wider
     return histogram

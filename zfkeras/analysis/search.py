@@ -1,5 +1,6 @@
 """Finding strong units inside the graph, so that feature maps never leave it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,36 +108,44 @@ def _strong(
     maps: Tensor, keys: Tensor, weakest: tuple[Tensor, Tensor], k: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The fields of `Found`."""
-    maps = maps[:, None, None] if len(maps.shape) == 2 else maps
+    blocks = _in_blocks(maps[:, None, None] if len(maps.shape) == 2 else maps)
     # Not max_pool2d, which is no faster here and passes over NaN.
-    peaks = tf.cast(tf.reduce_max(maps, [1, 2]), tf.float32)
+    block_peaks = tf.reduce_max(blocks, 2)
+    peaks = tf.cast(tf.reduce_max(block_peaks, 1), tf.float32)
     peaks = tf.where(keys[:, None] >= 0, peaks, -np.inf)
     best, image = tf.math.top_k(tf.transpose(peaks), min(k, maps.shape[0]))  # of equals the first
     value, key = (bound[:, None] for bound in weakest)
     enters = (best > value) | ((best == value) & (tf.gather(keys, image) < key))
     pairs = tf.where(enters)
     channel, image = tf.cast(pairs[:, 0], tf.int32), tf.gather_nd(image, pairs)
-    unit = _first_maximum(maps, image, channel)
-    width = tf.shape(maps)[2]
+    unit = _first_maximum(blocks, block_peaks, image, channel)
+    width = tf.shape(maps)[2] if len(maps.shape) == 4 else 1
     return peaks, channel, image, tf.stack([unit // width, unit % width], 1)
 
 
-def _first_maximum(maps: Tensor, image: Tensor, channel: Tensor) -> Tensor:
-    """(n,) flat position of the maximum of one map each: the first among equals."""
+def _in_blocks(maps: Tensor) -> Tensor:
+    """Maps (B, H, W, C) as (B, blocks, units, C), a block being a few whole rows.
+
+    With the maxima of about sqrt(H) blocks at hand, a maximum is found among those and then in
+    one block: picking values out of the interleaved channels is slow, so it has to be few.
+    """
+    height = maps.shape[1] or 1  # row by row if unknown
+    rows = max(n for n in range(1, math.isqrt(height) + 1) if height % n == 0)
     size = tf.shape(maps)
-    units, channels = size[1] * size[2], size[3]
+    return tf.reshape(maps, [size[0], size[1] // rows, rows * size[2], maps.shape[3]])
 
-    def of_all() -> Tensor:
-        flat = tf.reshape(maps, [size[0], units, channels])
-        return tf.gather_nd(tf.argmax(flat, 1, tf.int32), tf.stack([image, channel], 1))
 
-    def of_few() -> Tensor:
-        first = tf.cast(image, tf.int64) * tf.cast(units * channels, tf.int64)
-        first += tf.cast(channel, tf.int64)
-        steps = tf.range(tf.cast(units, tf.int64)) * tf.cast(channels, tf.int64)
-        return tf.argmax(tf.gather(tf.reshape(maps, [-1]), first[:, None] + steps), 1, tf.int32)
+def _first_maximum(blocks: Tensor, block_peaks: Tensor, image: Tensor, channel: Tensor) -> Tensor:
+    """(n,) flat position of the maximum of one map each: the first among equals."""
+    size = tf.shape(blocks)
+    block = tf.argmax(_picked(block_peaks, image, channel), 1, tf.int32)
+    rows = tf.reshape(blocks, [-1, size[2], size[3]])
+    unit = tf.argmax(_picked(rows, image * size[1] + block, channel), 1, tf.int32)
+    return block * size[2] + unit
 
-    # Picking a map out of the interleaved channels is slow per value: past a sixteenth of them
-    # (the first batches of a search) it is faster to look at all.
-    many = tf.size(image) * 16 > size[0] * channels
-    return tf.cond(many, of_all, of_few)
+
+def _picked(values: Tensor, row: Tensor, channel: Tensor) -> Tensor:
+    """(n, U) of values (R, U, C): those of one row and channel each."""
+    _, units, channels = tf.unstack(tf.shape(values, tf.int64))
+    first = tf.cast(row, tf.int64) * units * channels + tf.cast(channel, tf.int64)
+    return tf.gather(tf.reshape(values, [-1]), first[:, None] + tf.range(units) * channels)

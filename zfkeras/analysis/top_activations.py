@@ -16,7 +16,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from zfkeras.analysis.map_statistics import statistics_of
@@ -270,9 +269,9 @@ def _searched(
 ) -> tuple[Results, int]:
     """`results` with those of some batches, and the key after them."""
     weakest = {layer: (top.values[:, -1], top.keys[:, -1]) for layer, top in results.items()}
-    padding = (tf.zeros_like(group[0].images), np.full_like(group[0].keys, -1))
     inputs = [(batch.images, batch.keys) for batch in group]
-    inputs += [padding] * (searcher.replicas - len(group))
+    while len(inputs) < searcher.replicas:  # no replica goes without, but these keys say padding
+        inputs.append((group[0].images, np.full_like(group[0].keys, -1)))
     for batch, found in zip(group, searcher(inputs, weakest), strict=False):
         stop = int(batch.keys.max()) + 1
         results = {
