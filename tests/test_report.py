@@ -209,7 +209,7 @@ def content(projections, occlusion, pictures):
             "words": "words",
             "facts": [("97 %", "right")],
             "summary": "from 2 to 1",
-            "curves": page.Markup(figures.svg(figures.curves(history))),
+            "curves": [page.Markup(figures.svg(figures.curves(history)))],
             "samples": views.outcome(pictures, probabilities, [2, 0], NAMES),
         },
         "looking": {

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 _IMAGES = typer.Argument(..., help="Picture files.")
 _MODEL = typer.Option("imagenette", help="A .keras file, or the bundled net: imagenette.")
-_LABELS = typer.Option(None, help="Text file with the name of a class on each line.")
+_LABELS = typer.Option(
+    None, help="Class names, a line each [default: labels.txt beside the file, or bundled]."
+)
 _JSON = typer.Option(False, "--json", help="Print the result as JSON, nothing else.")
 
 
@@ -99,8 +101,8 @@ def occlude(
     found = occlusion(
         net,
         pictures,
-        patch_size=patch or max(1, round(side / 5)),
-        strides=steps or max(1, side // 28),
+        patch_size=max(1, round(side / 5)) if patch is None else patch,
+        strides=max(1, side // 28) if steps is None else steps,
         fill_value=fill,
         layer=layer or None,
         classes=watch,
@@ -176,12 +178,15 @@ def fitted(paths: Sequence[Path], net: "keras.Model") -> "np.ndarray":
 
 
 def known_class_names(model: str, labels: Path | None) -> list[str] | None:
-    """The names in a file of labels, else those a bundled net brings along, else none."""
+    """The names in a file of labels, else the bundled net's, else labels.txt beside the file."""
     from zfkeras.models.weights import BUNDLED, class_names
 
-    if labels is not None:
-        return [line.strip() for line in labels.read_text().splitlines() if line.strip()]
-    return list(class_names(model)) if model in BUNDLED else None
+    if labels is None and model in BUNDLED:
+        return list(class_names(model))
+    beside = Path(model).with_name("labels.txt")
+    if labels is None and not beside.is_file():
+        return None
+    return (labels or beside).read_text(encoding="utf-8").splitlines()
 
 
 def field_or_none(net: "keras.Model", layer: str) -> "ReceptiveField | None":

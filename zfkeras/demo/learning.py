@@ -43,7 +43,10 @@ class Trained:
                 (f"{self.model.count_params():,}", "parameters"),
             ],
             "summary": f"from {columns['loss'][0]:.2f} to {columns['loss'][-1]:.2f} in loss",
-            "curves": page.Markup(figures.svg(figures.curves(columns))),
+            "curves": [
+                page.Markup(figures.svg(figures.curves(columns, [metric])))
+                for metric in ("loss", "accuracy")
+            ],
             "samples": views.outcome(
                 self.unseen.images[:16],
                 self.probabilities[:16],

@@ -42,12 +42,13 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
 
 def svg(figure: Figure) -> str:
-    """A figure as an <svg> element: transparent, its ink the colour of the page's text."""
+    """A figure as an <svg> element for a page: transparent, in the colours of its text."""
     buffer = io.StringIO()
     unsigned = {"Date": None, "Creator": None}
     figure.savefig(buffer, format="svg", transparent=True, bbox_inches="tight", metadata=unsigned)
     drawing = buffer.getvalue()
-    return drawing[drawing.index("<svg") :].replace(INK, "currentColor")
+    drawing = drawing[drawing.index("<svg") :].replace(INK, "currentColor")
+    return drawing.replace(BLUE, f"var(--accent, {BLUE})")
 
 
 # === Projections ===
