@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from zfkeras.cli.data import DATA_HELP, open_source, report_skipped
 from zfkeras.cli.quiet import load_tensorflow
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ class Strategy(enum.StrEnum):
     mirrored = "mirrored"
 
 
-_DATA_HELP = "A folder CLASS/PICTURE, tfds:NAME/SPLIT, or generated:SPLIT (train or validation)."
-
-
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to `app`."""
     app.command()(train)
@@ -39,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    data: str = typer.Option(..., help=_DATA_HELP),
+    data: str = typer.Option(..., help=DATA_HELP),
     output: Path = typer.Option(..., help="Folder of the run. If it holds one, it goes on."),
     model: Net = typer.Option(Net.zfnet, help="The net."),
     recipe: str = typer.Option("zeiler-fergus", help="zeiler-fergus, krizhevsky or imagenette."),
@@ -69,13 +67,13 @@ def train(
     settings = _recipe(recipe, change, shorthand)
     output.mkdir(parents=True, exist_ok=True)
     checked = output / "checked.json" if check else None
-    source = _source(data, check, checked, image_size, not as_json)
+    source = open_source(data, check, checked, image_size, not as_json)
     validation = None
     if validation_data:
-        validation = _source(validation_data, check, checked, image_size, not as_json)
+        validation = open_source(validation_data, check, checked, image_size, not as_json)
     elif hold_out:
         source, validation = _hold_out(source, hold_out)
-    _report_skipped([source] if validation is None else [source, validation])
+    report_skipped([source] if validation is None else [source, validation])
     keras.utils.set_random_seed(seed)
     with training.strategy(strategy.value).scope():
         net, architecture = _build(model, settings, image_size, width, fc_units, source)
@@ -120,43 +118,10 @@ def _value(text: str) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _source(
-    data: str,
-    check: bool,
-    cache: Path | None,
-    image_size: int,
-    progress: bool,
-    class_names: tuple[str, ...] | None = None,
-) -> "Source":
-    from zfkeras.data.folders import image_folder
-    from zfkeras.data.generated import generated
-    from zfkeras.data.sources import from_tfds
-
-    kind, colon, rest = data.partition(":")
-    if kind == "tfds" and colon:
-        name, slash, split = rest.rpartition("/")
-        if not slash:
-            raise ValueError(f"TFDS data must be tfds:NAME/SPLIT. Received: {data!r}")
-        return from_tfds(name, split)
-    if kind == "generated":
-        return generated(rest or "train", image_size=image_size)
-    return image_folder(data, class_names=class_names, check=check, cache=cache, progress=progress)
-
-
 def _hold_out(source: "Source", every: int) -> "tuple[Source, Source]":
     from zfkeras.data.sources import hold_out
 
     return hold_out(source, every)
-
-
-def _report_skipped(sources: "list[Source]") -> None:
-    for source in sources:
-        if source.skipped:
-            typer.echo(
-                f"{len(source.skipped)} bad pictures in {source.name} are left out:", err=True
-            )
-        for skip in source.skipped:
-            typer.echo(f"  {skip.name}: {skip.reason}", err=True)
 
 
 def _build(
@@ -210,7 +175,7 @@ def _finish(
 
 def evaluate(
     model: str = typer.Argument(help="A .keras file, or a bundled net: imagenette."),
-    data: str = typer.Option(..., help=_DATA_HELP),
+    data: str = typer.Option(..., help=DATA_HELP),
     ten_crop: bool = typer.Option(False, "--ten-crop", help="Average over the papers' ten crops."),
     batch_size: int = typer.Option(64, help="Crops to classify at a time."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON, nothing else."),
@@ -221,10 +186,10 @@ def evaluate(
     from zfkeras.models.loading import load_model
 
     net = load_model(model)
-    source = _source(
+    source = open_source(
         data, True, None, evaluation.input_size(net)[0], not as_json, _class_names(model)
     )
-    _report_skipped([source])
+    report_skipped([source])
     result = evaluation.evaluate(net, source, ten_crop, batch_size=batch_size, progress=not as_json)
     numbers = {
         "pictures": len(result.labels),

@@ -1,0 +1,47 @@
+"""The ``--data`` option of several commands."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from zfkeras.data.sources import Source
+
+DATA_HELP = "A folder CLASS/PICTURE, tfds:NAME/SPLIT, or generated:SPLIT (train or validation)."
+
+
+def open_source(
+    data: str,
+    check: bool,
+    cache: Path | None,
+    image_size: int,
+    progress: bool,
+    class_names: tuple[str, ...] | None = None,
+) -> "Source":
+    """The pictures that `data` stands for."""
+    from zfkeras.data.folders import image_folder
+    from zfkeras.data.generated import generated
+    from zfkeras.data.sources import from_tfds
+
+    kind, colon, rest = data.partition(":")
+    if kind == "tfds" and colon:
+        name, slash, split = rest.rpartition("/")
+        if not slash:
+            raise ValueError(f"TFDS data must be tfds:NAME/SPLIT. Received: {data!r}")
+        return from_tfds(name, split)
+    if kind == "generated":
+        return generated(rest or "train", image_size=image_size)
+    return image_folder(data, class_names=class_names, check=check, cache=cache, progress=progress)
+
+
+def report_skipped(sources: "Iterable[Source]") -> None:
+    """Names the pictures that were left out, on stderr."""
+    for source in sources:
+        if source.skipped:
+            typer.echo(
+                f"{len(source.skipped)} bad pictures in {source.name} are left out:", err=True
+            )
+        for skip in source.skipped:
+            typer.echo(f"  {skip.name}: {skip.reason}", err=True)
