@@ -68,6 +68,11 @@ class Recipe:
                     f"Received: {field}={getattr(self, field)!r}"
                 )
         for field, low, high in _RANGES:
+            if not isinstance(getattr(self, field), int | float):
+                raise ValueError(
+                    f"A recipe's {field} must be a number. "
+                    f"Received: {field}={getattr(self, field)!r}"
+                )
             if not low <= getattr(self, field) <= high:
                 raise ValueError(
                     f"A recipe's {field} must be {low:g} to {high:g}. "

@@ -58,6 +58,7 @@ def train(
     seed: int = 0,
     snapshots: Collection[int] = (),
     tensorboard: bool = False,
+    callbacks: Collection[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
 ) -> list[dict[str, float]]:
     """Trains a model, or goes on with a training that was interrupted in the same folder.
@@ -77,6 +78,7 @@ def train(
             call `keras.utils.set_random_seed` before making it.)
         snapshots: numbers of epochs, from 1, after which to keep `snapshots/epoch-0001.keras`.
         tensorboard: whether to log for TensorBoard.
+        callbacks: more Keras callbacks. What they remember is not part of the saved state.
         verbose: as in `fit`.
 
     Returns:
@@ -106,7 +108,10 @@ def train(
             epochs=recipe.epochs,
             shuffle=False,
             verbose=verbose,
-            callbacks=_callbacks(recipe, state, validation, snapshots, tensorboard),
+            callbacks=[
+                *_callbacks(recipe, state, validation, snapshots, tensorboard),
+                *callbacks,
+            ],
         )
     model.save(state.folder / "model.keras")
     return state.history

@@ -54,6 +54,8 @@ def training_batches(
         )
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+        # `shuffle` mixes in the global seed; this sets it, for the graph of this function only.
+        tf.random.set_seed(1)
         epoch_seed = tf.random.fold_in([seed, 0], epoch)
         buffer = min(source.cardinality, _SHUFFLE_BUFFER)
         shuffle_seed = tf.cast(tf.random.split(epoch_seed, 1)[0, 0], tf.int64)
