@@ -52,6 +52,7 @@ LEVELS = [
     ("analysis", 9),
     ("training", 9),
     ("saved_model", 10),
+    ("beam", 10),
     ("server", 10),
     ("client", 10),
     ("report", 11),

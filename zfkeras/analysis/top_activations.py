@@ -120,7 +120,7 @@ def top_activations(
             saver.count(len(group), results)
     if stop > begin:  # the last images can't be read
         results = _with_rest(results, begin, stop)
-    if begin == 0:
+    if begin == 0 and stop < 0:
         raise ValueError(
             f"The data set is empty; at least one image is needed. Received: dataset={row.identity}"
         )

@@ -173,7 +173,7 @@ def stream(dataset: Any, size: Size, scale: float = 8 / 7, progress: bool = Fals
     if isinstance(dataset, Stream):
         return dataset
     if isinstance(dataset, str | os.PathLike):
-        dataset = _folder(Path(dataset), progress)
+        dataset = open_folder(dataset, progress=progress)
         _report_skipped(dataset)
     if isinstance(dataset, Source):
         found = _from_source(dataset, size, scale)
@@ -194,15 +194,28 @@ def stream(dataset: Any, size: Size, scale: float = 8 / 7, progress: bool = Fals
     return found
 
 
-def _folder(path: Path, progress: bool) -> Source:
-    """A folder of class directories, or of nothing but pictures, which are then one class."""
-    entries = list(path.iterdir()) if path.is_dir() else []
+def open_folder(
+    path: str | os.PathLike[str],
+    cache: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> Source:
+    """A folder of class directories, or of nothing but pictures, which then have no class.
+
+    Args:
+        path: the folder.
+        cache: a JSON file to remember the check of its pictures in.
+        progress: whether to show a progress bar while checking.
+
+    Raises:
+        ValueError: There is no folder, or no usable picture in it.
+    """
+    root = Path(path).resolve()
+    entries = list(root.iterdir()) if root.is_dir() else []
     pictures = any(entry.suffix.lower() in EXTENSIONS for entry in entries)
     if pictures and not any(entry.is_dir() for entry in entries):
-        path = path.resolve()
-        source = image_folder(path.parent, class_names=[path.name], progress=progress)
+        source = image_folder(root.parent, None, [root.name], cache=cache, progress=progress)
         return dataclasses.replace(source, class_names=())
-    return image_folder(path, progress=progress)
+    return image_folder(path, cache=cache, progress=progress)
 
 
 def _report_skipped(source: Source) -> None:
