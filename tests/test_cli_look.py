@@ -26,6 +26,7 @@ def folder(tmp_path_factory):
     image.save(path / "a.png", rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8))
     image.save(path / "b.jpg", rng.integers(0, 256, (90, 71, 3), dtype=np.uint8))
     (path / "names.txt").write_text("ant\nbee\ncow\ndog\nelk\n")
+    (path / "two.txt").write_text("ant\nbee\n")
     return path
 
 
@@ -150,6 +151,7 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(run, folder, tmp_path)
         (["occlude", "a.png", "--class", "7"], "classes=7"),
         (["occlude", "a.png", "--layer", "conv9"], "conv9"),
         (["occlude", "a.png", "--labels", "gone.txt"], "gone.txt"),
+        (["occlude", "a.png", "--labels", "two.txt"], "5 classes. Received: 2 labels"),
         (["occlude", "a.png", "--model", "gone.keras"], "gone.keras"),
     ],
 )

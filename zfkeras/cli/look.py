@@ -96,6 +96,11 @@ def occlude(
 
     net = load_model(model)
     pictures, names = fitted(images, net), known_class_names(model, labels)
+    if names is not None and len(names) != net.output_shape[-1]:
+        raise ValueError(
+            f"There must be a name for each of the net's {net.output_shape[-1]} classes. "
+            f"Received: {len(names)} labels"
+        )
     side = min(pictures.shape[1:3])
     layer = layer or ("conv5" if "conv5" in [one.name for one in net.layers] else "")
     found = occlusion(
