@@ -98,6 +98,9 @@ def test_a_new_version_is_picked_up(process, photo):
                 "class",
                 "class_id",
                 "probability",
+                "channel",
+                "activation",
+                "activations",
                 "rows",
                 "columns",
                 "probabilities",
@@ -135,6 +138,7 @@ def test_a_missing_picture_and_server_are_one_line_and_exit_code_2(tmp_path, pho
     for arguments, message in [
         (["query", str(tmp_path / "none.png")], "No such file"),
         (["query", str(photo), "--url", "http://127.0.0.1:9"], "It must be running"),
+        (["serve", "--model_config_file", "none.config"], "No such file"),
         (["serve"], "either --model_base_path or --model_config_file"),
     ]:
         command = [sys.executable, "-m", "zfkeras.cli", *arguments]
@@ -149,6 +153,7 @@ def test_export(tiny, tmp_path):
     (tmp_path / "labels.txt").write_text("\n".join("abcdefg"))
     options = ["export", str(tmp_path / "net.keras"), str(tmp_path / "models")]
     options += ["--layer", "conv2", "--occlusion-strides", "30", "--top", "2"]
+    options += ["--occlusion-layer", "conv4"]
     done = run(app, [*options, "--json"])
     assert json.loads(done.output) == {"version": 1, "path": str(tmp_path / "models" / "1")}
     assets = tmp_path / "models" / "1" / "assets"
@@ -156,6 +161,7 @@ def test_export(tiny, tmp_path):
     metadata = json.loads((assets / "zfkeras.json").read_text())
     assert metadata["layers"] == ["conv2"]
     assert metadata["occlusion_strides"] == [30, 30]
+    assert metadata["occlusion_layer"] == "conv4"
     (tmp_path / "labels.txt").write_text("a\nb")
     result = run(app, options)
     assert "Received: 2 labels" in str(result.exception)

@@ -57,7 +57,7 @@ def test_deconv(client, tiny, picture):
     assert strongest.value == max(client.deconv(picture, "conv3", c).value for c in every)
 
 
-def test_occlusion(client, picture):
+def test_occlusion(client, tiny, picture):
     answer = client.occlusion(picture)
     assert answer.probabilities.shape == answer.predicted.shape == (6, 6)
     assert answer.rows.tolist() == [0, 13, 26, 39, 52, 65]
@@ -65,6 +65,9 @@ def test_occlusion(client, picture):
     assert answer.class_name == LABELS[answer.class_id]
     assert answer.predicted_classes[2, 3] == LABELS[answer.predicted[2, 3]]
     assert answer.heat_map.shape == answer.image.shape == (H, W, 3)
+    assert answer.activations.shape == (6, 6)
+    assert answer.activation > 0
+    assert 0 <= answer.channel < tiny.get_layer("conv5").output.shape[-1]
     best = client.classify(picture)
     np.testing.assert_allclose(answer.probability, best.probabilities[0], rtol=1e-4)
     for other in ({"patch_size": 40}, {"fill_value": 0}):

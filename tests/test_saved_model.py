@@ -174,7 +174,12 @@ def test_occlusion_pixels_is_the_library(ask, tiny, pixels):
     assert answer["probabilities"].shape == (3, 6, 6)
     for row, (size, fill) in enumerate(zip(sizes, fills, strict=True)):
         expected = zf.occlusion(
-            tiny, pixels[row : row + 1], int(size), strides=STRIDES, fill_value=float(fill)
+            tiny,
+            pixels[row : row + 1],
+            int(size),
+            strides=STRIDES,
+            fill_value=float(fill),
+            layer="conv5",
         )
         count = len(expected.rows), len(expected.columns)
         assert count >= (6, 6)
@@ -187,6 +192,13 @@ def test_occlusion_pixels_is_the_library(ask, tiny, pixels):
         assert answer["class_id"][row] == expected.baseline_predicted[0]
         np.testing.assert_allclose(
             answer["probability"][row], expected.baseline_probabilities[0, 0], rtol=1e-4
+        )
+        np.testing.assert_allclose(
+            answer["activations"][row], expected.activation[0, :6, :6], rtol=1e-4
+        )
+        assert answer["channel"][row] == expected.channel[0]
+        np.testing.assert_allclose(
+            answer["activation"][row], expected.baseline_activation[0], rtol=1e-4
         )
         assert np.ptp(answer["probabilities"][row]) > 1e-3
 
@@ -424,6 +436,7 @@ def test_labels_and_metadata_are_assets(exported):
     assert metadata["input_size"] == [H, W]
     assert metadata["layers"] == ["conv1", "conv3", "conv5"]
     assert metadata["classes"] == 7
+    assert metadata["occlusion_layer"] == "conv5"
 
 
 def test_one_warm_up_record_per_signature(exported, ask):
@@ -534,6 +547,26 @@ def test_a_model_in_mixed_precision_with_an_optimizer(tmp_path, rng):
     assert sum(p.stat().st_size for p in path.glob("variables/*.data*")) < 1.05 * parameters + 500
 
 
+def test_a_nested_model_and_another_occlusion_layer(tmp_path, rng):
+    pixels = keras.Input((9, 8, 3))
+    maps = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(pixels)
+    maps = keras.layers.Conv2D(3, 3, activation="relu", name="last")(maps)
+    scores = keras.layers.Dense(3)(keras.layers.Flatten()(maps))
+    outer = keras.Sequential([keras.Input((9, 8, 3)), keras.Model(pixels, scores, name="inner")])
+    path = zf.export(outer, tmp_path / "m", occlusion_layer="conv")
+    metadata = json.loads((path / "assets/zfkeras.json").read_text())
+    assert metadata["layers"] == ["inner/conv", "inner/last"]
+    images = rng.uniform(0, 255, (1, 9, 8, 3)).astype(np.float32)
+    fill, patch = np.float32([0]), np.int32([3])
+    answer = first(path, "occlusion_pixels", pixels=images, patch_size=patch, fill_value=fill)
+    sums = keras.Model(pixels, outer.layers[0].get_layer("conv").output)(images).numpy()
+    sums = sums.sum((0, 1, 2))
+    assert answer["channel"] == sums.argmax()
+    np.testing.assert_allclose(answer["activation"], sums.max(), rtol=1e-4)
+    expected = keras.ops.softmax(outer(images)).numpy().max()
+    np.testing.assert_allclose(answer["probability"], expected, rtol=1e-4)
+
+
 def test_the_model_is_left_as_it_was(tmp_path, tiny):
     before = [weight.numpy().copy() for weight in tiny.weights]
     config = tiny.to_json()
@@ -557,6 +590,7 @@ def test_the_model_is_left_as_it_was(tmp_path, tiny):
         ({"layers": []}, r"Received: layers=\[\]"),
         ({"occlusion_strides": 0}, "Received: occlusion_strides=0"),
         ({"occlusion_strides": 10}, "Received: occlusion_strides=10"),
+        ({"occlusion_layer": "dense"}, r"Received: layers=\['dense'\]"),
         ({"top": 0}, "Received: top=0"),
         ({"scale": 0.5}, "Received: scale=0.5"),
         ({"rule": "deconv"}, "Received: rule='deconv'"),

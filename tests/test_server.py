@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -493,6 +494,12 @@ def test_a_new_version_replaces_the_old_and_removing_it_rolls_back(base, toys):
     assert answer(model) == (10, 3)
     assert states(model) == {10: "AVAILABLE", 1: "END"}
     assert old.predict("scale", {"x": np.ones(1)})["y"] == 2, "a request under way ends well"
+    old = weakref.ref(old)
+    shutil.copytree(toys / "2", base / "11")
+    model.poll()
+    assert old() is None, "its weights leave the memory"
+    shutil.rmtree(base / "11")
+    model.poll()
     shutil.rmtree(base / "10")
     model.poll()
     assert answer(model) == (1, 2)

@@ -79,6 +79,9 @@ class OcclusionMap:
         probabilities: (R, S) of that class.
         predicted: (R, S) the most probable class, as a number.
         predicted_classes: (R, S) its name.
+        channel, activation: the feature map most active in the whole image, of the layer that the
+            export chose, and the sum over its places.
+        activations: (R, S) of that sum.
         heat_map: (H, W, 3) uint8, the probability at each pixel in colours.
         image: (H, W, 3) uint8, what the net saw: the image, resized and cropped.
     """
@@ -91,6 +94,9 @@ class OcclusionMap:
     probabilities: NDArray[np.float64]
     predicted: NDArray[np.int64]
     predicted_classes: NDArray[np.str_]
+    channel: int
+    activation: float
+    activations: NDArray[np.float64]
     heat_map: Picture
     image: Picture
 
@@ -201,6 +207,8 @@ class Client:
             class_name=answer["class"],
             class_id=answer["class_id"],
             probability=answer["probability"],
+            channel=answer["channel"],
+            activation=answer["activation"],
             **{name: np.asarray(answer[name]) for name in _OCCLUSION_ARRAYS},
             heat_map=_picture(answer["heat_map_bytes"]),
             image=_picture(answer["input_bytes"]),
@@ -253,7 +261,7 @@ class Client:
         raise kind(f"{_message(response)} [{response.status_code} from {self.url}{path}]")
 
 
-_OCCLUSION_ARRAYS = ("rows", "columns", "probabilities", "predicted", "predicted_classes")
+_OCCLUSION_ARRAYS = "rows columns probabilities predicted predicted_classes activations".split()
 
 
 def _message(response: httpx.Response) -> str:

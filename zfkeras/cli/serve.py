@@ -46,6 +46,9 @@ def export(
     occlusion_strides: int | None = typer.Option(
         None, help="Pixels between the occluder's places [default: a grid of about 14 x 14]."
     ),
+    occlusion_layer: str | None = typer.Option(
+        None, help="Layer whose strongest map occlusion watches [default: the last of the above]."
+    ),
     top: int = typer.Option(5, help="How many classes classify names."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON, nothing else."),
 ) -> None:
@@ -60,6 +63,7 @@ def export(
         labels=_labels(model, labels),
         layers=layer or None,
         occlusion_strides=occlusion_strides,
+        occlusion_layer=occlusion_layer,
         top=top,
     )
     if as_json:
@@ -198,7 +202,10 @@ def _occlusion(client: "Client", image: Path, patch_size: int | None, fill_value
         "probability": found.probability,
         "rows": found.rows.tolist(),
         "columns": found.columns.tolist(),
+        "channel": found.channel,
+        "activation": found.activation,
         "probabilities": found.probabilities.tolist(),
+        "activations": found.activations.tolist(),
         "predicted_classes": found.predicted_classes.tolist(),
     }
     return answer, [found.image, found.heat_map]
@@ -210,13 +217,18 @@ def _text(answer: dict[str, Any]) -> str:
         rows = zip(answer["classes"], answer["probabilities"], strict=True)
         return "\n".join(f"{probability:7.2%}  {name}" for name, probability in rows)
     if "probabilities" in answer:
-        flat = [value for row in answer.pop("probabilities") for value in row]
+        ranges = {name: _range(answer.pop(name)) for name in ("probabilities", "activations")}
         names = {name for row in answer.pop("predicted_classes") for name in row}
         places = f"{len(answer.pop('rows'))} x {len(answer.pop('columns'))}"
         answer |= {
             "places": places,
-            "probability when hidden": f"{min(flat):.4g} to {max(flat):.4g}",
+            **{f"{name} when hidden": text for name, text in ranges.items()},
             "predicted when hidden": ", ".join(sorted(names)),
         }
     width = max(map(len, answer))
     return "\n".join(f"{name:{width}}  {value}" for name, value in answer.items())
+
+
+def _range(grid: list[list[float]]) -> str:
+    values = [value for row in grid for value in row]
+    return f"{min(values):.4g} to {max(values):.4g}"

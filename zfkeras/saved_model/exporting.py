@@ -31,6 +31,7 @@ def export(
     labels: Sequence[str] | None = None,
     layers: Sequence[str] | None = None,
     occlusion_strides: int | tuple[int, int] | None = None,
+    occlusion_layer: str | None = None,
     top: int = 5,
     scale: float = 8 / 7,
     rule: str = "deconvnet",
@@ -53,6 +54,8 @@ def export(
         layers: what `deconv` offers; default: all layers with kernels and feature maps.
         occlusion_strides: pixels between the occluder's places, or (down, across); default: a
             grid of about 14 x 14 places.
+        occlusion_layer: the layer whose strongest feature map `occlusion` watches too; default:
+            the last of `layers`.
         top: how many classes `classify` names, at most all.
         scale: pictures are resized to cover `scale` times the input before their centre is cut
             out, as `zfkeras evaluate` does.
@@ -75,7 +78,14 @@ def export(
     """
     directory = Path(directory)
     deconv = DeconvNet(model, rule=rule)
-    settings = _settings(model, deconv, labels, layers, occlusion_strides, top, scale)
+    settings = Settings(
+        labels=_labels(labels, _classes(model)),
+        layers=_layers(deconv, layers),
+        occlusion_strides=_strides(occlusion_strides, input_size(model)),
+        occlusion_layer=_layers(deconv, occlusion_layer and [occlusion_layer])[-1],
+        top=_top(top, _classes(model)),
+        scale=_scale(scale),
+    )
     signatures = Signatures(model, deconv, settings)
     with staged(directory) as staging:
         _save(model, signatures, settings, staging)
@@ -88,30 +98,16 @@ def export(
 # --- What to export
 
 
-def _settings(
-    model: keras.Model,
-    deconv: DeconvNet,
-    labels: Sequence[str] | None,
-    layers: Sequence[str] | None,
-    strides: int | tuple[int, int] | None,
-    top: int,
-    scale: float,
-) -> Settings:
-    size = input_size(model)
-    classes = _classes(model)
-    if strides is None:
-        strides = (-(-size[0] // _GRID), -(-size[1] // _GRID))
-    if not 1 <= top:
+def _top(top: int, classes: int) -> int:
+    if top < 1:
         raise ValueError(f"At least one class must be named. Received: top={top}")
+    return min(top, classes)
+
+
+def _scale(scale: float) -> float:
     if not 1 <= scale <= 4:
         raise ValueError(f"The scale must lie in 1..4. Received: scale={scale}")
-    return Settings(
-        labels=_labels(labels, classes),
-        layers=_layers(deconv, layers),
-        occlusion_strides=_strides(strides, size),
-        top=min(top, classes),
-        scale=float(scale),
-    )
+    return float(scale)
 
 
 def _classes(model: keras.Model) -> int:
@@ -158,7 +154,9 @@ def _layers(deconv: DeconvNet, layers: Sequence[str] | None) -> list[str]:
     return names
 
 
-def _strides(strides: int | tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+def _strides(strides: int | tuple[int, int] | None, size: tuple[int, int]) -> tuple[int, int]:
+    if strides is None:
+        strides = (-(-size[0] // _GRID), -(-size[1] // _GRID))
     pair = rectangle("occlusion_strides", strides)
     if max(pair) > max(size):
         raise ValueError(
@@ -197,6 +195,7 @@ def _metadata(model: keras.Model, signatures: Signatures, settings: Settings) ->
         "classes": len(settings.labels),
         "layers": settings.layers,
         "occlusion_strides": list(settings.occlusion_strides),
+        "occlusion_layer": settings.occlusion_layer,
     }
 
 

@@ -30,6 +30,7 @@ class Settings:
         labels: one name per class.
         layers: the layers that `deconv` offers.
         occlusion_strides: pixels between the occluder's places, (down, across).
+        occlusion_layer: the layer whose strongest feature map `occlusion` watches.
         top: how many classes `classify` names.
         scale: the size of the resized picture relative to the crop.
     """
@@ -37,6 +38,7 @@ class Settings:
     labels: Sequence[str]
     layers: list[str]
     occlusion_strides: tuple[int, int]
+    occlusion_layer: str
     top: int
     scale: float
 
@@ -52,7 +54,7 @@ class Signatures:
 
     def __init__(self, model: keras.Model, deconv: DeconvNet, settings: Settings):
         self.size = input_size(model)
-        self._model, self._deconv, self._settings = model, deconv, settings
+        self._deconv, self._settings = deconv, settings
         self._soft = ends_in_softmax(model)
         graph = deconv.graph
         self._maps = [graph.shapes[graph.find(layer)][1:] for layer in settings.layers]
@@ -66,7 +68,7 @@ class Signatures:
         ]
         # Traced once each, and called by all signatures that need them.
         pixels, unit, occluder = self._specs()
-        self._predict = tf.function(self._probabilities, input_signature=[pixels])
+        self._look = tf.function(self._forward, input_signature=[pixels])
         self._project = tf.function(self._projections, input_signature=[pixels, *unit])
         self._occlude = tf.function(self._occlusions, input_signature=[pixels, *occluder])
 
@@ -142,22 +144,29 @@ class Signatures:
         images = pictures.read(image_bytes, self.size, self._settings.scale)
         return tf.ensure_shape(images, (None, *self.size, 3))
 
-    def _probabilities(self, images: tf.Tensor) -> tf.Tensor:
-        outputs = tf.cast(self._model(images, training=False), tf.float32)
-        return outputs if self._soft else tf.nn.softmax(outputs)
+    def _forward(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Probabilities [N, classes], and the sum of each map of the occlusion layer [N, maps]."""
+        graph = self._deconv.graph
+        values = graph.run(images)
+        (output,) = graph.steps[-1].outputs  # the steps are in order, and the model has one output
+        maps = tf.cast(values[graph.find(self._settings.occlusion_layer)], tf.float32)
+        scores = tf.cast(values[output], tf.float32)
+        probabilities = scores if self._soft else tf.nn.softmax(scores)
+        return probabilities, tf.reduce_sum(maps, axis=(1, 2))
 
-    def _whole(self, images: tf.Tensor) -> tf.Tensor:
-        """The probabilities of any number of images, even none."""
+    def _whole(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the net answers for any number of images, even none."""
         count = tf.shape(images)[0]
         # oneDNN's convolutions refuse an empty batch: it gets one black image, dropped after.
         spare = [0, tf.cast(count == 0, tf.int32)]
-        return self._predict(tf.pad(images, [spare, [0, 0], [0, 0], [0, 0]]))[:count]
+        probabilities, sums = self._look(tf.pad(images, [spare, [0, 0], [0, 0], [0, 0]]))
+        return probabilities[:count], sums[:count]
 
     def _names(self, class_ids: tf.Tensor) -> tf.Tensor:
         return tf.gather(tf.constant(self._settings.labels), class_ids)
 
     def _classify(self, images: tf.Tensor) -> Tensors:
-        probabilities, ids = tf.math.top_k(self._whole(images), self._settings.top)
+        probabilities, ids = tf.math.top_k(self._whole(images)[0], self._settings.top)
         return {"classes": self._names(ids), "class_ids": ids, "probabilities": probabilities}
 
     def _projections(self, images: tf.Tensor, layer: tf.Tensor, channel: tf.Tensor) -> Tensors:
@@ -216,27 +225,38 @@ class Signatures:
         low, high = max(self._settings.occlusion_strides), max(self.size)
         patch = checks.within("patch_size", patch, low, high, "in pixels")
         fill = checks.within("fill_value", fill, 0, 255, "a grey")
-        whole = self._whole(images)
-        best = tf.argmax(whole, axis=1, output_type=tf.int32)
-        probabilities, predicted = self._slide(images, best, patch, fill)
+        whole, sums = self._whole(images)
+        best, channel = (
+            tf.argmax(scores, axis=1, output_type=tf.int32) for scores in (whole, sums)
+        )
+        probabilities, predicted, activations = self._slide(images, best, channel, patch, fill)
         rows, columns = (tf.tile(c[None], [count, 1]) for c in self._centres)
         return {
             "class": self._names(best),
             "class_id": best,
-            "probability": tf.gather(whole, best, axis=1, batch_dims=1),
+            "probability": _pick(whole, best),
+            "channel": channel,
+            "activation": _pick(sums, channel),
             "rows": rows,
             "columns": columns,
             "probabilities": probabilities,
+            "activations": activations,
             "predicted": predicted,
             "predicted_classes": self._names(predicted),
             "heat_map": self._spread(probabilities, patch),
         }
 
     def _slide(
-        self, images: tf.Tensor, best: tf.Tensor, patch: tf.Tensor, fill: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Probability of the best class and the predicted class at each place, [N, R, S].
+        self,
+        images: tf.Tensor,
+        best: tf.Tensor,
+        channel: tf.Tensor,
+        patch: tf.Tensor,
+        fill: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
+        """What the net answers for each place of the occluder, all [N, R, S].
 
+        The probability of the `best` class, the predicted class, and the activity of `channel`.
         The places of all images are one list, looked at a chunk after the other, so that
         memory does not grow with images or places.
         """
@@ -247,7 +267,7 @@ class Signatures:
         # The last chunk is filled up with the last place.
         items = tf.reshape(tf.minimum(tf.range(chunks * chunk), total - 1), [-1, chunk])
 
-        def look(item: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def look(item: tf.Tensor) -> tuple[tf.Tensor, ...]:
             image, place = item // places, item % places
             side = tf.gather(patch, image)
             hidden = occlude(
@@ -257,16 +277,16 @@ class Signatures:
                 (side, side),
                 tf.gather(fill, image)[:, None, None, None],
             )
-            seen = self._predict(hidden)
-            kept = tf.gather(seen, tf.gather(best, image), axis=1, batch_dims=1)
-            return kept, tf.argmax(seen, axis=1, output_type=tf.int32)
+            seen, sums = self._look(hidden)
+            predicted = tf.argmax(seen, axis=1, output_type=tf.int32)
+            kept = _pick(seen, tf.gather(best, image))
+            return kept, predicted, _pick(sums, tf.gather(channel, image))
 
-        specs = (tf.TensorSpec([chunk], tf.float32), tf.TensorSpec([chunk], tf.int32))
+        specs = tuple(tf.TensorSpec([chunk], t) for t in (tf.float32, tf.int32, tf.float32))
         answers = tf.map_fn(look, items, fn_output_signature=specs, parallel_iterations=1)
-        probabilities, predicted = (
+        return tuple(
             tf.reshape(tf.reshape(answer, [-1])[:total], [-1, down, across]) for answer in answers
         )
-        return probabilities, predicted
 
     def _spread(self, values: tf.Tensor, patch: tf.Tensor) -> tf.Tensor:
         """Gives each pixel the mean of the occluders on it: [N, R, S] to [N, H, W]."""
@@ -277,6 +297,11 @@ class Signatures:
         total = tf.matmul(down, tf.matmul(values, across), transpose_a=True)
         number = tf.reduce_sum(down, 1)[:, :, None] * tf.reduce_sum(across, 1)[:, None, :]
         return total / number
+
+
+def _pick(scores: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    """One entry of each row."""
+    return tf.gather(scores, number, axis=1, batch_dims=1)
 
 
 def _rows(name: str, dtype: tf.DType) -> tf.TensorSpec:
