@@ -1,7 +1,9 @@
-"""Heat maps by name: what a net's answer rests on, as told by ten methods alike.
+"""Heat maps by name: what a net's answer rests on, told by ten methods in the same way.
 
-Every method explains the same thing, the logit of one class of each image, by one number a pixel,
-so that they can be compared: with one another, with randomised nets, by deletion and insertion.
+Every method gives one number a pixel for a class of each image, so that they can be compared:
+with one another, with randomised nets, by deletion and insertion. All explain the class' logit but
+"deconvnet", which shows what the paper does, the strongest units of the last feature maps; it does
+not know of classes. "deconvnet_logit" starts from the class instead.
 """
 
 from collections.abc import Callable
@@ -24,7 +26,8 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Explainer = Callable[[Floats, Integers], Floats]
 
-METHODS = ("deconvnet", "guided", "gradient_x_input", "occlusion", *BASELINES, "random")
+OURS = ("deconvnet", "deconvnet_logit", "guided", "gradient_x_input", "occlusion")
+METHODS = (*OURS, *BASELINES, "random")
 """Ours; tf-keras-vis'; and "random", smooth noise, to know what is worth nothing."""
 
 
@@ -33,6 +36,8 @@ class Settings:
     """How explanations are made.
 
     Attributes:
+        layer: Whose strongest units "deconvnet" shows; default: the last with feature maps.
+        units: How many of them.
         patch_size: Side of the occluder; default: a fifth of the image's shorter side.
         strides: Step between its places; default: half of it.
         fill_value: Its colour, as in `occlusion`.
@@ -41,6 +46,8 @@ class Settings:
         seed: Of SmoothGrad's noise and of "random".
     """
 
+    layer: str | None = None
+    units: int = 9
     patch_size: int | None = None
     strides: int | None = None
     fill_value: Any = "mean"
@@ -76,7 +83,7 @@ def explanations(
     Example:
         >>> tiny = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Flatten(),
         ...                          keras.layers.Dense(4)])
-        >>> explanations(tiny, np.ones((1, 8, 12, 3)), ("deconvnet", "guided")).shape
+        >>> explanations(tiny, np.ones((1, 8, 12, 3)), ("guided", "occlusion")).shape
         (2, 1, 8, 12)
     """
     images = check_images(model, images)
@@ -106,10 +113,28 @@ def explainer(model: keras.Model, method: str, settings: Settings | None = None)
     if method == "gradient_x_input":
         project = Projector(model, "gradient", settings.batch_size)
         return lambda images, classes: (project.gradient(images, classes) * images).sum(-1)
-    if method in ("deconvnet", "guided"):
-        down = Projector(model, method, settings.batch_size)
+    if method == "deconvnet":
+        return StrongestUnits(model, settings)
+    if method in ("deconvnet_logit", "guided"):
+        down = Projector(model, method.removesuffix("_logit"), settings.batch_size)
         return lambda images, classes: np.abs(down(images, classes)[0]).max(-1)
     raise ValueError(f"The method must be one of {METHODS}. Received: method={method!r}")
+
+
+class StrongestUnits:
+    """Sums the magnitudes of the projections of a layer's strongest units, whatever the class."""
+
+    def __init__(self, model: keras.Model, settings: Settings) -> None:
+        self._deconv = DeconvNet(model)
+        self._layer = last_maps(model) if settings.layer is None else settings.layer
+        self._settings = settings
+
+    def __call__(self, images: Floats, _: Integers) -> Floats:
+        """Heat maps (N, H, W)."""
+        depth = self._deconv.graph.shapes[self._deconv.graph.find(self._layer)][-1]
+        units, batch_size = min(self._settings.units, depth or 1), self._settings.batch_size
+        found = self._deconv.project(images, self._layer, units, batch_size=batch_size)
+        return np.abs(found.pixels).max(-1).sum(1)
 
 
 class Projector:
@@ -153,6 +178,23 @@ def logits_layer(model: keras.Model) -> str:
     if is_softmax(last.operation) and not getattr(last.operation, "activation", None):
         return next(step.path for step in before if last.inputs[0] in step.outputs)
     return last.path
+
+
+def last_maps(model: keras.Model) -> str:
+    """Name of the last layer whose output is feature maps of more than one place.
+
+    Raises:
+        ValueError: There is none.
+    """
+    graph = walk(model)
+    for step in reversed(graph.steps):
+        shape = graph.shapes[step.outputs[0]]
+        if len(shape) == 4 and shape[1:3] != (1, 1):
+            return step.path
+    raise ValueError(
+        "The method 'deconvnet' shows units of feature maps; this model has none. Use "
+        f"'deconvnet_logit'. Received: model={model.name!r}"
+    )
 
 
 def random_maps(shape: tuple[int, ...], seed: int) -> Floats:

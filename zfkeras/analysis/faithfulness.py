@@ -102,7 +102,7 @@ def faithfulness(
     Example:
         >>> tiny = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Flatten(),
         ...                          keras.layers.Dense(4, name="logits")])
-        >>> found = faithfulness(tiny, np.ones((1, 8, 12, 3)), ["deconvnet", "guided"], steps=5)
+        >>> found = faithfulness(tiny, np.ones((1, 8, 12, 3)), ["guided", "random"], steps=5)
         >>> found.deletion.shape, found.layers, found.areas()["deletion"].shape
         ((2, 1, 6), ('logits',), (2, 1))
     """

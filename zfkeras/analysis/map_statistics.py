@@ -120,7 +120,7 @@ def statistics_of(peaks: Floats, labels: Integers, classes: int = 0) -> MapStati
         >>> found.mean.tolist(), found.firing_share.tolist(), found.best_class.tolist()
         ([0.0, 4.0], [0.0, 1.0], [0, 1])
     """
-    peaks = np.asarray(peaks, np.float32)
+    peaks = np.asarray(peaks, np.float32) + np.float32(0)  # no -0.0, whose extremes have no order
     maximum = peaks.max(0, initial=-np.inf)
     minimum = peaks.min(0, initial=np.inf)
     steps = np.rint(np.clip(peaks, -_LARGEST, _LARGEST).astype(np.float64) / _STEP).astype(np.int64)

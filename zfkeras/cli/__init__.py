@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from zfkeras.cli import demo, look, serve, top, train
+from zfkeras.cli import demo, look, reproduce, serve, top, train, trust
 from zfkeras.version import __version__
 
 app = typer.Typer(
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (demo, train, look, top, serve):
+for group in (demo, train, look, top, trust, reproduce, serve):
     group.register(app)
 
 

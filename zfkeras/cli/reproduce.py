@@ -1,0 +1,145 @@
+"""``zfkeras reproduce``: the paper's figures and tables on a net and pictures at hand."""
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from zfkeras.cli import trust
+from zfkeras.cli.look import known_class_names, numbers
+from zfkeras.cli.quiet import load_tensorflow
+
+if TYPE_CHECKING:
+    import keras
+
+    from zfkeras.image import Pictures
+    from zfkeras.landmarks import Landmarks
+
+
+class Figure(enum.StrEnum):
+    """What can be reproduced."""
+
+    fig5 = "fig5"
+    fig7 = "fig7"
+    fig8 = "fig8"
+    table1 = "table1"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands to `app`."""
+    app.command()(reproduce)
+
+
+def reproduce(
+    what: Figure = typer.Argument(..., help="fig5, fig7, fig8 or table1."),
+    images: list[Path] = typer.Option([], help="Pictures or folders [default: two photographs]."),
+    landmarks: Path | None = typer.Option(
+        None, help="Of fig8, table1: JSON of pictures and parts."
+    ),
+    model: str = trust.MODEL,
+    layers: str = trust.LAYERS,
+    classes: str = trust.CLASSES,
+    patch_size: int | None = typer.Option(None, help="Occluder [default: a fifth of the picture]."),
+    labels: Path | None = trust.LABELS,
+    output: Path = typer.Option(Path("reproduced"), help="Folder for pictures and arrays."),
+    as_json: bool = trust.JSON,
+) -> None:
+    """Reproduce a figure or table of the paper."""
+    if what in (Figure.fig8, Figure.table1) and landmarks is None:
+        raise ValueError(
+            f"{what.value} needs --landmarks: a JSON file that says where the parts are in each "
+            "picture. Received: no --landmarks"
+        )
+    watched = numbers("--classes", classes)
+    load_tensorflow()
+    from zfkeras.models.loading import load_model
+
+    net, names = load_model(model), known_class_names(model, labels)
+    job = _Job(
+        net, names, images, landmarks, layers, watched, patch_size, output, progress=not as_json
+    )
+    result = {"figure": what.value} | _EXPERIMENTS[what](job)
+    trust.say(result, output / f"{what.value}.json", as_json)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The command's options, read."""
+
+    net: "keras.Model"
+    names: list[str] | None
+    images: list[Path]
+    landmarks: Path | None
+    layers: str
+    classes: Any
+    patch_size: int | None
+    output: Path
+    progress: bool
+
+    @property
+    def pictures(self) -> "Pictures":
+        return trust.gathered(self.images, self.net) if self.images else _photographs(self.net)
+
+    @property
+    def marks(self) -> "Landmarks":
+        from zfkeras.evaluation import input_size
+        from zfkeras.landmarks import load_landmarks
+
+        folder = self.images[0] if self.images else None
+        return load_landmarks(self.landmarks or "", input_size(self.net), folder)
+
+    def where(self, *usual: str) -> tuple[str, ...]:
+        return trust.layer_names(self.net, self.layers, usual)
+
+
+def _fig5(job: _Job) -> dict[str, Any]:
+    from zfkeras.experiments import fig5
+
+    layers, options = job.where("norm1", "fc7"), {"classes": job.classes, "progress": job.progress}
+    return fig5.run(job.net, job.pictures, job.output, layers, job.names, **options)
+
+
+def _fig7(job: _Job) -> dict[str, Any]:
+    from zfkeras.experiments import fig7
+
+    options = {"patch_size": job.patch_size, "classes": job.classes, "progress": job.progress}
+    layer = job.where("conv5")[0]
+    return fig7.run(job.net, job.pictures, job.output, layer, job.names, **options)
+
+
+def _fig8(job: _Job) -> dict[str, Any]:
+    from zfkeras.experiments import fig8
+
+    options = {"patch_size": job.patch_size, "progress": job.progress}
+    layers = job.where("pool5", "fc7")
+    return fig8.run(job.net, job.marks, job.output, layers, job.names, **options)
+
+
+def _table1(job: _Job) -> dict[str, Any]:
+    from zfkeras.experiments import table1
+
+    options = {"patch_size": job.patch_size, "progress": job.progress}
+    return table1.run(job.net, job.marks, job.output, job.where("pool5", "fc7"), **options)
+
+
+_EXPERIMENTS = {
+    Figure.fig5: _fig5,
+    Figure.fig7: _fig7,
+    Figure.fig8: _fig8,
+    Figure.table1: _table1,
+}
+
+
+def _photographs(net: "keras.Model") -> "Pictures":
+    """scikit-learn's two photographs, fitted to the net."""
+    import numpy as np
+    from sklearn.datasets import load_sample_images
+
+    from zfkeras import image
+    from zfkeras.evaluation import input_size
+
+    return np.stack(
+        [image.fit(picture, input_size(net)) for picture in load_sample_images().images]
+    )

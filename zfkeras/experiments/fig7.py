@@ -1,0 +1,90 @@
+"""Fig. 7: hide each part of an image, and watch the net's strongest map and its answer."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from zfkeras import image
+from zfkeras.analysis.occlusion import Occlusion, occlusion
+from zfkeras.deconvnet import DeconvNet
+from zfkeras.image import Pictures
+from zfkeras.report import figures
+
+
+def run(
+    net: keras.Model,
+    pictures: Pictures,
+    output: Path,
+    layer: str,
+    class_names: Sequence[str] | None = None,
+    patch_size: int | None = None,
+    strides: int | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> dict[str, Any]:
+    """Measures, draws and saves; returns what JSON should say.
+
+    Args:
+        net: The model.
+        pictures: (N, H, W, 3) uint8.
+        output: Folder for fig7.npz, fig7-NUMBER.png and fig7-NUMBER-others.png: panel (c)'s other
+            images, the same map's projections from up to six other pictures.
+        layer: Whose strongest map to watch; the paper's is its fifth.
+        class_names: Names of the model's classes.
+        patch_size: Side of the occluder; default: a fifth of the image (spec F4).
+        strides: Between its places; default: 28 places a side (spec F4).
+        progress: Whether to show a progress bar.
+        **options: As for `occlusion`.
+    """
+    side = min(pictures.shape[1:3])
+    found = occlusion(
+        net,
+        pictures,
+        patch_size=patch_size or max(1, round(side / 5)),
+        strides=strides or max(1, side // 28),
+        layer=layer,
+        progress=progress,
+        **options,
+    )
+    deconv, rows = DeconvNet(net), []
+    for number in range(len(pictures)):
+        channel = int(found.channel[number])  # type: ignore[index]
+        maps = deconv.project(pictures, layer, [channel]).pixels[:, 0]
+        panel = image.to_display(maps[number])
+        figure = figures.occlusion(found, pictures, number, class_names, panel)
+        rows.append(
+            {
+                "picture": str(figures.save(figure, output / f"fig7-{number + 1}.png")),
+                "others": _others(maps, number, output),
+                **_told(found, number, class_names),
+            }
+        )
+    return {"arrays": str(found.save(output / "fig7.npz")), "layer": layer, "images": rows}
+
+
+def _others(maps: np.ndarray, number: int, output: Path) -> str | None:
+    """The same map's projections from other images, as one picture."""
+    others = np.delete(maps, number, axis=0)[:6]
+    if not len(others):
+        return None
+    sheet = image.grid(list(image.to_display(others)), columns=3)
+    return str(image.save(output / f"fig7-{number + 1}-others.png", sheet))
+
+
+def _told(found: Occlusion, number: int, class_names: Sequence[str] | None) -> dict[str, Any]:
+    """Where hiding hurts the class most and where it hurts the map most."""
+    activation = found.activation[number]  # type: ignore[index]
+    row, column = np.unravel_index(activation.argmin(), activation.shape)
+    return {
+        "class": figures.class_name(found.classes[number, 0], class_names),
+        "p": float(found.baseline_probabilities[number, 0]),
+        "lowest_p": float(found.probabilities[number, ..., 0].min()),
+        "lowest_p_box": list(figures.worst_box(found, number)),
+        "map": int(found.channel[number]),  # type: ignore[index]
+        "map_total": float(found.baseline_activation[number]),  # type: ignore[index]
+        "lowest_map_total": float(activation.min()),
+        "lowest_map_centre": [int(found.rows[row]), int(found.columns[column])],
+    }
