@@ -26,6 +26,7 @@ _HOME = {
     "Projection": "deconvnet",
     "ReceptiveField": "geometry",
     "TopActivations": "analysis.strongest",
+    "UnitProjections": "local",
     "ZFNet": "models.zfnet",
     "check_model": "analysis.checks",
     "correspondence": "analysis.correspondence",
@@ -34,7 +35,9 @@ _HOME = {
     "faithfulness": "analysis.faithfulness",
     "invariance": "analysis.invariance",
     "load_model": "models.loading",
+    "iterate_units": "local",
     "occlusion": "analysis.occlusion",
+    "project_units": "local",
     "receptive_field": "graph",
     "top_activations": "analysis.top_activations",
 }
