@@ -104,6 +104,7 @@ def test_bad_pictures_are_skipped_with_their_names_and_odd_ones_are_not(tmp_path
             skip.reason, f"(.|\n)*({BAD[skip.name.split('/')[1]][1]})(.|\n)*"
         ), skip
         assert "\n" not in skip.reason
+        assert "tf." not in skip.reason
     assert source.cardinality == len(GOOD)
     shapes = [image.shape for image, _ in source.examples]
     assert len(shapes) == len(GOOD)

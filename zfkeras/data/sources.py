@@ -6,6 +6,7 @@ only then are they read and decoded.
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -222,5 +223,8 @@ def first_line(error: Exception) -> str:
     >>> first_line(ValueError("{{function_node f}} No. [Op:X] more"))
     'No.'
     """
+    _, assertion, values = str(error).partition("Summarized data: ")
+    if assertion:  # what the assertion was given, a line each, texts as b'…'
+        return " ".join(re.sub("^b'(.*)'$", r"\1", value) for value in values.split("\n"))
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].rsplit("}}", 1)[-1].split(" [Op:")[0].strip().strip("'")

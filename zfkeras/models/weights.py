@@ -7,8 +7,10 @@ string that holds the net's architecture arguments, its class names and what it 
 import json
 import os
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import keras
 import numpy as np
@@ -131,17 +133,23 @@ def _small(variable: keras.Variable) -> np.ndarray:
     return small
 
 
-def _open(weights: str | os.PathLike) -> Any:
+@contextmanager
+def _open(weights: str | os.PathLike) -> Iterator[Any]:
     path = BUNDLED.get(str(weights), Path(weights))
     if not path.is_file():
         raise ValueError(
             f"There are no such weights. Allowed are {', '.join(map(repr, BUNDLED))} and the "
             f"path of a file. Received: weights={str(weights)!r}"
         )
+    with path.open("rb") as file:
+        yield _arrays(file, weights)
+
+
+def _arrays(file: BinaryIO, weights: str | os.PathLike) -> Any:
     try:
-        stored = np.load(path, allow_pickle=False)
+        stored = np.load(file, allow_pickle=False)
         stored["metadata"]
-    except (ValueError, OSError, KeyError, IndexError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, LookupError, zipfile.BadZipFile) as error:
         raise ValueError(
             "This is not a weight file. Needed is an .npz that `save_weights` wrote. "
             f"Received: weights={str(weights)!r}"
