@@ -120,7 +120,7 @@ def _fig8(job: _Job) -> dict[str, Any]:
 def _table1(job: _Job) -> dict[str, Any]:
     from zfkeras.experiments import table1
 
-    options = {"patch_size": job.patch_size, "progress": job.progress}
+    options: dict[str, Any] = {"patch_size": job.patch_size, "progress": job.progress}
     return table1.run(job.net, job.marks, job.output, job.where("pool5", "fc7"), **options)
 
 

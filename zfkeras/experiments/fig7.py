@@ -39,6 +39,7 @@ def run(
         progress: Whether to show a progress bar.
         **options: As for `occlusion`.
     """
+    pictures = np.asarray(pictures)
     side = min(pictures.shape[1:3])
     found = occlusion(
         net,

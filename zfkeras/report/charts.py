@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from zfkeras.report.figures import COLOURS, INK, MEDIUM, SMALL
 
-LINES = [tuple(part / 255 for part in colour) for colour in COLOURS]
+LINES = [(red / 255, green / 255, blue / 255) for red, green, blue in COLOURS]
 
 
 def tidy(axes: Axes, title: str = "", below: str = "", beside: str = "") -> Axes:

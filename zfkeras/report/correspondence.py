@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from zfkeras.image import Picture
+from zfkeras.image import Picture, Pictures
 from zfkeras.report.charts import LINES, legend, show, tidy
 from zfkeras.report.figures import INK, SMALL, class_name
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def masked_parts(
     found: "Correspondence",
-    images: Sequence[Picture],
+    images: Pictures,
     class_names: Sequence[str] | None = None,
     draws: int = 3,
     most: int = 9,

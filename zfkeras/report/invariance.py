@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from zfkeras import image
-from zfkeras.image import Picture
+from zfkeras.image import Picture, Pictures
 from zfkeras.occluder import colours
 from zfkeras.report.charts import LINES, legend, show, tidy
 from zfkeras.report.figures import class_name
@@ -27,7 +27,7 @@ _AXES = {  # title, with the amount of the examples, and the axis' unit
 
 def invariance(
     found: "Invariance",
-    images: Sequence[Picture],
+    images: Pictures,
     class_names: Sequence[str] | None = None,
     unit: bool = False,
 ) -> Figure:
@@ -68,9 +68,9 @@ def _curves(axes, amounts, values) -> None:  # type: ignore[no-untyped-def]
     axes.margins(x=0.01)
 
 
-def _examples(images: Sequence[Picture], kind: str, amount: float) -> Picture:
+def _examples(images: Pictures, kind: str, amount: float) -> Picture:
     """Each image transformed, framed in the colour of its curves."""
-    pixels = np.stack(images).astype(np.float32)
+    pixels = np.asarray(images, np.float32)
     fill = colours(pixels, "mean")[:, None, None, :]
     moved = np.rint(transform(pixels, matrix(kind, amount), fill)).clip(0, 255).astype(np.uint8)
     height, width = pixels.shape[1:3]

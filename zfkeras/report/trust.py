@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from zfkeras import image
-from zfkeras.image import Picture
+from zfkeras.image import Picture, Pictures
 from zfkeras.report.charts import LINES, legend, show, tidy
 from zfkeras.report.figures import INK, SMALL, VIRIDIS, class_name
 
@@ -29,7 +29,7 @@ NAMES = {
 
 def comparison(
     found: "Faithfulness",
-    images: Sequence[Picture],
+    images: Pictures,
     class_names: Sequence[str] | None = None,
     columns: int = 6,
 ) -> Figure:
