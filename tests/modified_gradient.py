@@ -57,7 +57,7 @@ def modified(rule):
 def project(model, layer, images, channel, rule="deconvnet", position="max"):
     """Projection of one channel for each image: pixels, values, positions; eager, one at a time."""
     output = model.get_layer(layer).output if isinstance(layer, str) else layer
-    part = keras.Model(model.inputs, output)
+    part = keras.Model(model.inputs[0], output)
     pixels, values, positions = [], [], []
     for image in np.asarray(images, "float32"):
         with modified(rule), tf.GradientTape() as tape:

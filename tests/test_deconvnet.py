@@ -116,7 +116,7 @@ def _calibrate(model):
     images = networks.images(model, 4)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            x = keras.Model(model.inputs, layer.input)(images, training=False)
+            x = keras.Model(model.inputs[0], layer.input)(images, training=False)
             mean, variance = tf.nn.moments(x, [0, 1, 2])
             layer.moving_mean.assign(mean)
             layer.moving_variance.assign(variance)
@@ -181,7 +181,7 @@ def test_position_of_a_unit(chain, projector, pictures):
     np.testing.assert_array_equal(found.positions, np.broadcast_to(place, (3, 2, 2)))
     channel = maps[:, 4, 7].min(0).argmax()
     pixels, values, _ = modified_gradient.project(chain, "conv2", pictures, channel, position=place)
-    found = projector.project(pictures, "conv2", [channel], position=place)
+    found = projector.project(pictures, "conv2", [channel], position=np.array(place))
     np.testing.assert_allclose(found.values[:, 0], values, rtol=1e-5)
     assert_same(found.pixels[:, 0], pixels)
 
@@ -219,6 +219,19 @@ def test_integers_are_pixels_too(projector, rng):
     assert expected.pixels.dtype == np.float32
 
 
+def test_models_that_declare_integers(rng):
+    pixels = keras.Input((12, 11, 3), dtype="uint8")
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(
+        keras.layers.Rescaling(1 / 255)(pixels)
+    )
+    model = networks.randomize(keras.Model(pixels, x))
+    images = rng.integers(0, 256, (2, 12, 11, 3)).astype("uint8")
+    found = zf.DeconvNet(model).project(images, "conv", None)
+    peaks = model.predict(images, verbose=0).max((1, 2))
+    np.testing.assert_allclose(found.values, peaks, rtol=1e-5)
+    assert found.pixels.any()
+
+
 def test_progress_is_shown_when_asked(projector, pictures, capsys):
     projector.project(pictures, "conv1", 2, progress=True)
     assert "6/6" in capsys.readouterr().err
@@ -226,10 +239,12 @@ def test_progress_is_shown_when_asked(projector, pictures, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_logits_of_a_fused_softmax():
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_logits_of_a_fused_head(activation):
     model = networks.sequential()
     images = networks.images(model)
     head = model.get_layer("head")
+    head.activation = keras.activations.get(activation)
     found = zf.DeconvNet(model).project(images, "head", 2)
     features = keras.Model(model.inputs, model.get_layer("average").output).predict(
         images, verbose=0
@@ -499,6 +514,7 @@ REFUSED = {
     "bool": ({"channels": True}, TypeError, "channels=True"),
     "position": ({"position": "top"}, ValueError, "'max'.*'all'.*position='top'"),
     "outside": ({"position": (0, 99)}, ValueError, r"columns 0 to .*\(0, 99\)"),
+    "half": ({"position": (0, 1.5)}, ValueError, r"position=\(0, 1.5\)"),
     "triple": ({"position": (0, 1, 2)}, ValueError, r"position=\(0, 1, 2\)"),
     "batch": ({"batch_size": 0}, ValueError, ">= 1.*batch_size=0"),
 }

@@ -65,6 +65,13 @@ def test_keras_applications(name):
     assert len(graph.steps) > 100
 
 
+def test_sequential_built_by_its_first_call():
+    model = keras.Sequential([L.Conv2D(2, 3, name="conv"), L.Flatten()])
+    images = np.ones((2, 6, 5, 3), "float32")
+    model(images)
+    assert next(iter(assert_runs_as(model, images).names)) == "conv"
+
+
 def test_sub_model_between_layers_of_another():
     model = networks.chain()
     part = keras.Model(model.inputs[0], model.get_layer("conv2").output)

@@ -60,7 +60,8 @@ class DeconvNet:
 
     Raises:
         TypeError: `model` is no Keras model, or `rules` is no mapping to functions.
-        ValueError: The model can't be walked, or `rule` or `overlap` is unknown.
+        ValueError: The model can't be walked, `rule` or `overlap` is unknown, or Keras runs on
+            another backend than TensorFlow.
 
     Example:
         >>> pixels = keras.Input((12, 10, 3))
@@ -78,6 +79,11 @@ class DeconvNet:
         rules: Mapping[Any, Any] | None = None,
         overlap: str = "sum",
     ) -> None:
+        if keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                "`DeconvNet` runs on TensorFlow: set KERAS_BACKEND=tensorflow and load the model "
+                f"again. Received: backend={keras.backend.backend()!r}"
+            )
         _check_choice("rule", rule, METHODS)
         _check_choice("overlap", overlap, ("sum", "overwrite"))
         _check_rules(rules)
@@ -127,21 +133,20 @@ class DeconvNet:
         way = self._way(layer)
         pixels = _check_images(images, self.graph)
         wanted = _check_channels(channels, way.depth, layer)
-        _check_position(position)
+        position = _check_position(position)
         _check_batch_size(batch_size)
         count = wanted if isinstance(wanted, int) else len(wanted)
         size = pixels.shape[1:]
         result = _empty(len(pixels), count, size, layer)
+        each = _one_each if count == 1 and isinstance(position, str) else _several
         with tqdm(total=len(pixels) * count, unit="projection", disable=not progress) as bar:
             for first in range(0, len(pixels), batch_size):
                 rows = slice(first, first + batch_size)
-                maps, kept = way.traced_up(size)(tf.constant(pixels[rows]))
-                chosen = _choose(maps, wanted, position, layer)
-                chosen.store(result, rows)
-                down = way.traced_down(size, each=count == 1, whole=position == "all")
-                for tile, units in chosen.tiles(batch_size):
-                    part = down(maps, kept, *map(tf.constant, units)).numpy()
+                done = each(way, tf.constant(pixels[rows]), wanted, position, batch_size)
+                for chosen, tile, part in done:
                     _check_finite(part, layer)
+                    result.values[rows], result.channels[rows] = chosen.values, chosen.channels
+                    result.positions[rows] = chosen.positions
                     result.pixels[rows].reshape(-1, *size)[tile] = part
                     bar.update(len(part))
         return result
@@ -173,25 +178,38 @@ class DeconvNet:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """The units to project from: arrays (N, C)."""
+    """The units to project from: values and channels (N, C), positions (N, C, 2)."""
 
     values: np.ndarray
-    units: np.ndarray
+    positions: np.ndarray
     channels: np.ndarray
-    width: int
 
-    def store(self, result: Projection, rows: slice) -> None:
-        """Writes them into the rows of a result."""
-        result.values[rows], result.channels[rows] = self.values, self.channels
-        result.positions[rows] = np.stack(np.divmod(self.units, self.width), 2)
 
-    def tiles(self, batch_size: int) -> Iterator[tuple[slice, list[np.ndarray]]]:
-        """The flat rows (image, channel, unit), `batch_size` at a time, and where they lie."""
-        image = np.indices(self.channels.shape)[0]
-        rows = [x.reshape(-1).astype("int32") for x in (image, self.channels, self.units)]
-        for first in range(0, self.channels.size, batch_size):
-            tile = slice(first, first + batch_size)
-            yield tile, [x[tile] for x in rows]
+_Part = tuple[_Chosen, slice, np.ndarray]  # some of the chosen units' pixels, and which they are
+
+
+def _one_each(way: Way, images: Tensor, wanted: Any, position: Any, _: int) -> Iterator[_Part]:
+    """One unit for each image, up and down in one graph: the pools needn't run twice."""
+    channels = tf.fill([len(images)], -1 if isinstance(wanted, int) else wanted[0])
+    trip = way.traced_trip(tuple(images.shape[1:]), whole=position == "all")
+    pixels, *chosen = (x.numpy() for x in trip(images, channels))
+    yield _Chosen(*(x[:, None] for x in chosen)), slice(None), pixels
+
+
+def _several(
+    way: Way, images: Tensor, wanted: Any, position: Any, batch_size: int
+) -> Iterator[_Part]:
+    """Several units for each image, which goes up once."""
+    size = tuple(images.shape[1:])
+    maps, kept = way.traced_up(size)(images)
+    chosen = _choose(maps, wanted, position, way.layer)
+    down = way.traced_down(size, whole=position == "all")
+    image = np.indices(chosen.channels.shape)[0]
+    units = np.ravel_multi_index(np.moveaxis(chosen.positions, 2, 0), maps.shape[2:])
+    rows = [x.reshape(-1).astype("int32") for x in (image, chosen.channels, units)]
+    for first in range(0, units.size, batch_size):
+        tile = slice(first, first + batch_size)
+        yield chosen, tile, down(maps, kept, *(tf.constant(x[tile]) for x in rows)).numpy()
 
 
 def _choose(maps: Tensor, wanted: int | list[int], position: Position, layer: str) -> _Chosen:
@@ -207,7 +225,7 @@ def _choose(maps: Tensor, wanted: int | list[int], position: Position, layer: st
     else:
         channels = np.tile(wanted, (len(peaks), 1))
     values, units = (np.take_along_axis(x, channels, 1) for x in (peaks, units))
-    return _Chosen(values, units, channels, width)
+    return _Chosen(values, np.stack(np.divmod(units, width), 2), channels)
 
 
 def _empty(images: int, channels: int, pixel_shape: tuple, layer: str) -> Projection:
@@ -251,7 +269,7 @@ def _check_images(images: Any, graph: Graph) -> np.ndarray:
             f"`images` must be a batch of shape {('N', *shape[1:])}, as model '{graph.name}' takes "
             f"it{hint}. Received: images.shape={array.shape}"
         )
-    array = array.astype(graph.dtype if graph.dtype.startswith("float") else "float32")
+    array = array.astype(graph.dtype, copy=False)
     bad = np.flatnonzero(~np.isfinite(array).all((1, 2, 3)))
     if bad.size:
         raise ValueError(
@@ -282,14 +300,17 @@ def _check_channels(channels: Any, depth: int, layer: str) -> int | list[int]:
     return array.tolist()
 
 
-def _check_position(position: Any) -> None:
-    is_pair = isinstance(position, tuple | list) and len(position) == 2
-    integers = is_pair and all(isinstance(x, int | np.integer) for x in position)
-    if not integers and position not in ("max", "all"):
+def _check_position(position: Any) -> Position:
+    if isinstance(position, str) and position in ("max", "all"):
+        return position
+    place = np.asarray(position)
+    if place.shape != (2,) or place.dtype.kind not in "ui":
         raise ValueError(
             "`position` must be 'max' (the strongest unit), 'all' (the whole map) or a "
             f"(row, column) of integers. Received: position={position!r}"
         )
+    row, column = place.tolist()
+    return row, column
 
 
 def _check_inside(position: Any, size: tuple[int, int], layer: str) -> tuple[int, int]:

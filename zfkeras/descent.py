@@ -1,14 +1,16 @@
 """The way from one layer of a model down to the pixels, as TensorFlow graphs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from zfkeras.graph import IMAGES, Graph, Step, Values
+from zfkeras.reverse import blank
 from zfkeras.rules import Call, OneChannel, has_logits, logits, rules_for
 
 Tensor = Any
+_ROWS = tf.TensorSpec((None,), tf.int32)
 
 
 class Way:
@@ -17,7 +19,7 @@ class Way:
     def __init__(
         self, graph: Graph, layer: str, method: str, overlap: str, user: Mapping[Any, Any]
     ) -> None:
-        self.graph, self.target = graph, graph.find(layer)
+        self.layer, self.graph, self.target = layer, graph, graph.find(layer)
         self.depth = _check_target(graph.shapes[self.target], layer)
         self.steps = graph.steps_to(self.target)
         head = self.steps[-1]
@@ -68,39 +70,26 @@ class Way:
         signals: dict[int, Any] = {self.target: seed.dense()[:, 0, 0] if is_dense else seed}
         for step in reversed(self.steps):
             call = Call(step, tuple(kept[i] for i in step.inputs), kept[step.outputs[0]])
-            signal = signals.pop(step.outputs[0])
+            signal = _signal_at(step, signals, kept)
             for rule in self.rules[step]:
                 signal = rule(call, signal)
             for i, part in zip(step.inputs, _as_list(signal), strict=True):
                 signals[i] = _dense(signals[i]) + _dense(part) if i in signals else part
         return _dense(signals[IMAGES])
 
-    def traced_up(self, size: tuple[int, ...]) -> Any:
-        """`up` as one graph for any number of images of `size`, (H, W, C)."""
-        if size not in self._traced:
-            images = tf.TensorSpec((None, *size), self.graph.dtype)
-            self._traced[size] = tf.function(self.up, autograph=False).get_concrete_function(images)
-        return self._traced[size]
+    def trip(self, images: Tensor, channels: Tensor, whole: bool) -> tuple[Tensor, ...]:
+        """Up and down with one channel per image, int32 (N,), -1 for its strongest.
 
-    def traced_down(self, size: tuple[int, ...], each: bool, whole: bool) -> Any:
-        """`down` as one graph of (maps, kept, image, channel, unit) for any number of units.
-
-        `each` image once, without regard to `image`; the `whole` map, without regard to `unit`.
+        Returns:
+            pixels, values (N,), positions (N, 2) and channels (N,).
         """
-        key = (size, each, whole)
-        if key not in self._traced:
-
-            def down(maps: Tensor, kept: Values, *rows: Tensor) -> Tensor:
-                image, channel, unit = rows
-                return self.down(
-                    maps, kept, None if each else image, channel, None if whole else unit
-                )
-
-            specs = tf.nest.map_structure(_spec, self.traced_up(size).structured_outputs)
-            rows = [tf.TensorSpec((None,), tf.int32)] * 3
-            traced = tf.function(down, autograph=False).get_concrete_function(*specs, *rows)
-            self._traced[key] = traced
-        return self._traced[key]
+        maps, kept = self.up(images)
+        peaks, units = strongest(maps)
+        channels = tf.where(channels < 0, tf.argmax(peaks, 1, tf.int32), channels)
+        value, unit = (tf.gather(x, channels, axis=1, batch_dims=1) for x in (peaks, units))
+        pixels = self.down(maps, kept, None, channels, None if whole else unit)
+        width = tf.shape(maps)[3]
+        return pixels, value, tf.stack([unit // width, unit % width], 1), channels
 
     def project_tensors(self, images: Tensor, channels: Tensor) -> tuple[Tensor, ...]:
         """See `DeconvNet.project_tensors`."""
@@ -110,19 +99,50 @@ class Way:
         spare = tf.cast(count == 0, tf.int32)
         black = tf.zeros(tf.concat([[spare], tf.shape(images)[1:]], 0), self.graph.dtype)
         images = tf.concat([tf.cast(images, self.graph.dtype), black], 0)
-        chosen = tf.concat([tf.cast(channels, tf.int32), tf.zeros([spare], tf.int32)], 0)
+        channels = tf.concat([tf.cast(channels, tf.int32), tf.zeros([spare], tf.int32)], 0)
         tf.debugging.assert_equal(
-            tf.reduce_all((chosen >= -1) & (chosen < self.depth)),
+            tf.reduce_all((channels >= -1) & (channels < self.depth)),
             True,
             f"`channels` must be -1 (the strongest) or 0 to {self.depth - 1}",
         )
-        maps, kept = self.up(images)
-        peaks, units = strongest(maps)
-        chosen = tf.where(chosen < 0, tf.argmax(peaks, 1, tf.int32), chosen)
-        value, unit = (tf.gather(x, chosen, axis=1, batch_dims=1) for x in (peaks, units))
-        pixels = self.down(maps, kept, None, chosen, unit)
-        positions = tf.stack([unit // tf.shape(maps)[3], unit % tf.shape(maps)[3]], 1)
-        return tuple(x[:count] for x in (pixels, value, positions, chosen))
+        return tuple(x[:count] for x in self.trip(images, channels, whole=False))
+
+    def traced_trip(self, size: tuple[int, ...], whole: bool) -> Any:
+        """`trip` as one graph for any number of images of `size`, (H, W, C)."""
+        return self._trace(
+            ("trip", size, whole),
+            lambda images, channels: self.trip(images, channels, whole),
+            lambda: (self._images(size), _ROWS),
+        )
+
+    def traced_up(self, size: tuple[int, ...]) -> Any:
+        """`up` as one graph for any number of images of `size`."""
+        return self._trace(("up", size), self.up, lambda: (self._images(size),))
+
+    def traced_down(self, size: tuple[int, ...], whole: bool) -> Any:
+        """`down` as one graph of (maps, kept, image, channel, unit) for any number of units.
+
+        Projects the `whole` map, without regard to `unit`.
+        """
+        return self._trace(
+            ("down", size, whole),
+            lambda maps, kept, image, channel, unit: self.down(
+                maps, kept, image, channel, None if whole else unit
+            ),
+            lambda: (
+                *tf.nest.map_structure(_spec, self.traced_up(size).structured_outputs),
+                *[_ROWS] * 3,
+            ),
+        )
+
+    def _trace(self, key: Any, function: Callable, specs: Callable[[], tuple]) -> Any:
+        if key not in self._traced:
+            traced = tf.function(function, autograph=False)
+            self._traced[key] = traced.get_concrete_function(*specs())
+        return self._traced[key]
+
+    def _images(self, size: tuple[int, ...]) -> tf.TensorSpec:
+        return tf.TensorSpec((None, *size), self.graph.dtype)
 
 
 def strongest(maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,6 +150,16 @@ def strongest(maps: Tensor) -> tuple[Tensor, Tensor]:
     flat = tf.reshape(maps, [tf.shape(maps)[0], maps.shape[1], -1])
     units = tf.argmax(flat, 2, tf.int32)
     return tf.gather(flat, units, axis=2, batch_dims=2), units
+
+
+def _signal_at(step: Step, signals: dict[int, Any], kept: Values) -> Any:
+    """The signal at a step's output; a list where it has several, zeros where none came down."""
+    found = [signals.pop(i, None) for i in step.outputs]
+    if len(found) == 1:
+        return found[0]
+    some = _dense(next(x for x in found if x is not None))
+    pairs = zip(found, step.outputs, strict=True)
+    return [blank(kept[i], some) if x is None else _dense(x) for x, i in pairs]
 
 
 def _as_list(signal: Any) -> list[Any]:

@@ -61,7 +61,7 @@ class Graph:
 
     Attributes:
         name: The model's name.
-        dtype: Of its input.
+        dtype: Of its input; "float32" where that is integers, which have no gradient.
         shapes: Shape of each value as the model declares it; None where any size will do.
         steps: The steps.
         names: The value that each layer name stands for.
@@ -151,9 +151,10 @@ def walk(model: keras.Model) -> Graph:
     walker = _Walker(_image_shape(model))
     walker.visit(model, [IMAGES], prefix="")
     names, ambiguous = _plain_names(walker.names)
+    dtype = model.inputs[0].dtype
     return Graph(
         model.name,
-        model.inputs[0].dtype,
+        dtype if dtype.startswith("float") else "float32",
         tuple(walker.shapes),
         tuple(walker.steps),
         names,
@@ -167,6 +168,7 @@ class _Walker:
     def __init__(self, image_shape: tuple) -> None:
         self.steps: list[Step] = []
         self.names: dict[str, int] = {}
+        self.taken: set[str] = set()
         self.shapes: list[tuple] = [image_shape]
 
     def visit(self, model: keras.Model, inputs: list[int], prefix: str) -> list[int]:
@@ -183,21 +185,22 @@ class _Walker:
         """Adds one call of an operation, which may be a nested model."""
         operation = node.operation
         path = self.unused(prefix + operation.name)
+        self.taken.add(path)
         if isinstance(operation, keras.Model):
-            self.names[path] = IMAGES  # taken before the layers inside ask for names
             outputs = self.visit(operation, inputs, path + "/")
         else:
             _check_channels_last(operation)
             outputs = [len(self.shapes) + i for i in range(len(node.outputs))]
             self.shapes += [tuple(tensor.shape) for tensor in node.outputs]
             self.steps.append(Step(operation, path, tuple(inputs), tuple(outputs), _slotted(node)))
-        self.names[path] = outputs[0]
+        if len(outputs) == 1:
+            self.names[path] = outputs[0]
         return outputs
 
     def unused(self, path: str) -> str:
         """`path`, numbered from its second call on."""
         calls = (f"{path}:{n}" for n in itertools.count(1))
-        return path if path not in self.names else next(c for c in calls if c not in self.names)
+        return path if path not in self.taken else next(c for c in calls if c not in self.taken)
 
 
 def _nodes(model: Any) -> Iterator[Any]:

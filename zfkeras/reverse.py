@@ -43,7 +43,7 @@ class Call:
 
     def blank_inputs(self, signal: Tensor) -> tuple[Tensor, ...]:
         """Zeros in the shape of the inputs, a row for each row of `signal`, in its dtype."""
-        return tuple(_blank(x, signal) for x in self.inputs)
+        return tuple(blank(x, signal) for x in self.inputs)
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ def _global_unpool(call: Call, signal: Tensor) -> Tensor:
 def _overwrite(call: Call, signal: Tensor) -> Tensor:
     (x,) = call.inputs
     _, switches = ops.max_pool_with_argmax(x, *_pooling(call.layer))
-    return ops.max_unpool(signal, switches, tuple(x.shape[1:3]), overlap="overwrite")
+    size = (x.shape[1] or tf.shape(x)[1], x.shape[2] or tf.shape(x)[2])
+    return ops.max_unpool(signal, switches, size, overlap="overwrite")
 
 
 identity = Rule(_identity, reads=(), one_channel=True)
@@ -165,7 +166,9 @@ def pull_back(
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(inputs)
         output = function(*inputs)
-    signal = tf.cast(tf.reshape(signal, tf.shape(output)), output.dtype)
+    signal = tf.nest.map_structure(
+        lambda s, y: tf.cast(tf.reshape(s, tf.shape(y)), y.dtype), signal, output
+    )
     return list(tape.gradient(output, list(inputs), signal, unconnected_gradients="zero"))
 
 
@@ -177,8 +180,9 @@ def _linear_adjoint(call: Call, signal: Any) -> Any:
 def _convolution_adjoint(call: Call, signal: Any) -> Any:
     """The adjoint of a Conv2D, by the cheapest of three exact ways."""
     conv, shape = call.layer, call.inputs[0].shape
-    plain = tuple(conv.dilation_rate) == (1, 1) and conv.kernel.shape[2] == shape[3]
-    if plain and shape[1:3].is_fully_defined():
+    own = type(conv).convolution_op is not keras.layers.Conv2D.convolution_op
+    grouped, dilated = conv.kernel.shape[2] != shape[3], tuple(conv.dilation_rate) != (1, 1)
+    if not (own or grouped or dilated) and shape[1:3].is_fully_defined():
         frame = Frame(tuple(shape[1:3]), conv.kernel_size, conv.strides, conv.padding)
         if isinstance(signal, OneChannel):
             kernel = tf.cast(conv.kernel, signal.maps.dtype)
@@ -283,7 +287,8 @@ def _pair(size: Any) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
-def _blank(x: Tensor, signal: Tensor) -> Tensor:
+def blank(x: Tensor, signal: Tensor) -> Tensor:
+    """Zeros in the shape of `x`, but a row for each row of `signal`, in its dtype."""
     blank = tf.zeros(tf.concat([tf.shape(signal)[:1], tf.shape(x)[1:]], 0), signal.dtype)
     return tf.ensure_shape(blank, [None, *x.shape[1:]])
 

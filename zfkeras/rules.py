@@ -93,8 +93,8 @@ _MAX_POOLS = (layers.MaxPoolWithArgmax2D, keras.layers.MaxPooling2D)
 # Functional operations (`keras.ops.*`, operators on Keras tensors), whose classes aren't public.
 _AFFINE_OPS = frozenset(
     "Add AveragePool Cast Concatenate DepthToSpace ExpandDims Flip GetItem Identity Mean "
-    "Moveaxis Negative Pad Repeat Reshape Resize SpaceToDepth Squeeze Subtract Sum Swapaxes "
-    "Transpose".split()
+    "Moveaxis Negative Pad Repeat Reshape Resize SpaceToDepth Split Squeeze Subtract Sum Swapaxes "
+    "Transpose Unstack".split()
 )
 # Affine as long as only one of their operands comes from the image.
 _BILINEAR_OPS = frozenset(
