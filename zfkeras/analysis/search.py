@@ -97,21 +97,24 @@ class Searcher:
 
     def _search(self, batch: Any, weakest: Any) -> dict[str, tuple]:
         images, keys = batch
+        # A ReLU fused into its convolution makes 0 of NaN, so that it would not be seen later.
+        is_sound = tf.reduce_all(tf.math.is_finite(tf.cast(images, tf.float32)), [1, 2, 3])
         values = self.graph.run(tf.cast(images, self.graph.dtype), self.steps)
         return {
-            layer: _strong(values[value], keys, weakest[layer], self.k)
+            layer: _strong(values[value], keys, is_sound, weakest[layer], self.k)
             for layer, value in self.values.items()
         }
 
 
 def _strong(
-    maps: Tensor, keys: Tensor, weakest: tuple[Tensor, Tensor], k: int
+    maps: Tensor, keys: Tensor, is_sound: Tensor, weakest: tuple[Tensor, Tensor], k: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The fields of `Found`."""
+    """The fields of `Found`; NaN for images that are not sound."""
     blocks = _in_blocks(maps[:, None, None] if len(maps.shape) == 2 else maps)
     # Not max_pool2d, which is no faster here and passes over NaN.
     block_peaks = tf.reduce_max(blocks, 2)
     peaks = tf.cast(tf.reduce_max(block_peaks, 1), tf.float32)
+    peaks = tf.where(is_sound[:, None], peaks, np.nan)
     peaks = tf.where(keys[:, None] >= 0, peaks, -np.inf)
     best, image = tf.math.top_k(tf.transpose(peaks), min(k, maps.shape[0]))  # of equals the first
     value, key = (bound[:, None] for bound in weakest)

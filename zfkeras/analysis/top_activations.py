@@ -30,7 +30,7 @@ from zfkeras.analysis.strongest import (
 )
 from zfkeras.analysis.tally import added_by, searched_without_units
 from zfkeras.data.stream import Batch, Stream, stream
-from zfkeras.graph import walk
+from zfkeras.graph import Step, walk
 
 __all__ = [
     "TopActivations",
@@ -185,7 +185,7 @@ def _part(row: Stream, shard: tuple[int, int], batch_size: int) -> tuple[int, in
 
 
 def _empty_results(searcher: Searcher, row: Stream, batch_size: int) -> Results:
-    digests = {step.path: _digest(step.operation) for step in searcher.steps}
+    digests = {step.path: _digest(step) for step in searcher.steps}
 
     def origin(layer: str) -> str:
         below = searcher.graph.steps_to(searcher.values[layer])
@@ -208,10 +208,18 @@ def _empty_results(searcher: Searcher, row: Stream, batch_size: int) -> Results:
     }
 
 
-def _digest(operation: Any) -> str:
+def _digest(step: Step) -> str:
+    """Stands for what a layer does."""
+    operation = step.operation
     digest = hashlib.sha256(type(operation).__name__.encode())
     for variable in getattr(operation, "variables", ()):
-        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
+        weights = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
+        if not np.isfinite(weights.astype(np.float32)).all():
+            raise ValueError(
+                "A net with NaN or infinite weights has no activations to rank. "
+                f"Received: such a weight '{variable.name}' in layer '{step.path}'"
+            )
+        digest.update(weights.tobytes())
     return digest.hexdigest()
 
 
