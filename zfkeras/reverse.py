@@ -43,7 +43,7 @@ class Call:
 
     def blank_inputs(self, signal: Tensor) -> tuple[Tensor, ...]:
         """Zeros in the shape of the inputs, a row for each row of `signal`, in its dtype."""
-        return tuple(blank(x, signal) for x in self.inputs)
+        return tuple(blank(x, tf.nest.flatten(signal)[0]) for x in self.inputs)
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def pull_back(
         tape.watch(inputs)
         output = function(*inputs)
     signal = tf.nest.map_structure(
-        lambda s, y: tf.cast(tf.reshape(s, tf.shape(y)), y.dtype), signal, output
+        lambda y, s: tf.cast(tf.reshape(s, tf.shape(y)), y.dtype), output, signal
     )
     return list(tape.gradient(output, list(inputs), signal, unconnected_gradients="zero"))
 
