@@ -84,7 +84,7 @@ def check_amounts(transforms: Any) -> dict[str, NDArray[np.float64]]:
         if not good or (kind == "scale" and values.min() <= 0):
             raise ValueError(
                 f"Transforms are {', '.join(KINDS)}, each with a list of amounts (pixels, pixels, "
-                f"positive factors, degrees). Received: {kind}={list(np.ravel(values)[:5])}"
+                f"positive factors, degrees). Received: {kind}={np.ravel(values)[:5].tolist()}"
             )
     if not amounts:
         raise ValueError(
