@@ -98,6 +98,7 @@ def test_a_new_version_is_picked_up(process, photo):
                 "class",
                 "class_id",
                 "probability",
+                "patch_size",
                 "channel",
                 "activation",
                 "activations",

@@ -70,6 +70,8 @@ def test_occlusion(client, tiny, picture):
     assert 0 <= answer.channel < tiny.get_layer("conv5").output.shape[-1]
     best = client.classify(picture)
     np.testing.assert_allclose(answer.probability, best.probabilities[0], rtol=1e-4)
+    assert answer.patch_size == 13
+    assert client.occlusion(picture, patch_size=20).patch_size == 20
     for other in ({"patch_size": 40}, {"fill_value": 0}):
         assert (client.occlusion(picture, **other).probabilities != answer.probabilities).any()
 
@@ -152,7 +154,6 @@ def test_status_metadata_and_versions(client, served, picture):
         "patch_size",
         "fill_value",
     }
-    assert client.input_size() == (H, W)
     with zf.Client(served, version=1) as first:
         assert first.classify(picture).classes == client.classify(picture).classes
     with (

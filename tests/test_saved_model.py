@@ -316,6 +316,7 @@ def test_bad_units(ask, wrong, message):
     ("wrong", "message"),
     [
         ({"patch_size": np.int32([12])}, "Expected 13 to 72, in pixels. Received: patch_size=12"),
+        ({"patch_size": np.int32([-2])}, "Received: patch_size=-2"),
         ({"patch_size": np.int32([73])}, "Received: patch_size=73"),
         ({"patch_size": np.int32([])}, "Received: patch_size with 0 values"),
         ({"fill_value": np.float32([-1])}, "Expected 0 to 255, a grey. Received: fill_value=-1"),
@@ -439,10 +440,13 @@ def test_labels_and_metadata_are_assets(exported):
     assert metadata["occlusion_layer"] == "conv5"
 
 
-def test_one_warm_up_record_per_signature(exported, ask):
+def test_a_warm_up_record_per_signature_and_layer(exported, ask):
     records = list(warmup.read(exported / "1"))
-    assert [name for name, _ in records] == ["serving_default", *ALL]
+    assert {name for name, _ in records} == {"serving_default", *ALL}
+    layers = [inputs["layer"].tolist() for name, inputs in records if name == "deconv"]
+    assert layers == [[b"conv1"], [b"conv3"], [b"conv5"]]
     for signature, inputs in records:
+        assert {len(value) for value in inputs.values()} == {1}
         assert ask(signature, **inputs)
 
 

@@ -542,7 +542,8 @@ def test_a_failing_warm_up_leaves_the_old_version_serving(base, toys):
     model.poll()
     good = {"x": np.ones(2, np.float32)}
     shutil.copytree(toys / "3", base / "tmp")
-    warmup.write(base / "tmp", "toy", {"scale": good, "convolve": {"pixels": np.float32([1])}})
+    bad = {"pixels": np.float32([1])}
+    warmup.write(base / "tmp", "toy", [("scale", good), ("convolve", bad)])
     (base / "tmp").rename(base / "2")
     model.poll()
     assert answer(model) == (1, 2)
@@ -664,7 +665,7 @@ def test_bad_models_config(tmp_path, text, message):
 def test_warm_up_records_equal_tensorflow_servings(tmp_path):
     messages = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
     inputs = {"x": np.arange(3, dtype=np.float32), "t": np.array([b"a", b"\xff"], object)}
-    warmup.write(tmp_path, "toy", {"scale": inputs})
+    warmup.write(tmp_path, "toy", [("scale", inputs)])
     (record,) = tf.data.TFRecordDataset(str(tmp_path / warmup.FILE))
     log = messages.PredictionLog.FromString(record.numpy())
     request = log.predict_log.request

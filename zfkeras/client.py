@@ -75,6 +75,7 @@ class OcclusionMap:
 
     Attributes:
         class_name, class_id, probability: what it answers when nothing is hidden.
+        patch_size: side of the occluder.
         rows, columns: (R,) and (S,) centres of the occluder.
         probabilities: (R, S) of that class.
         predicted: (R, S) the most probable class, as a number.
@@ -89,6 +90,7 @@ class OcclusionMap:
     class_name: str
     class_id: int
     probability: float
+    patch_size: int
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     probabilities: NDArray[np.float64]
@@ -195,18 +197,17 @@ class Client:
         Raises:
             ValueError, RequestRefused, ServerError: as in `classify`.
         """
-        if patch_size is None:
-            patch_size = round(min(self.input_size()) / 5)
         answer = self.predict(
             "occlusion",
             image_bytes=_encoded(image),
-            patch_size=patch_size,
+            patch_size=-1 if patch_size is None else patch_size,
             fill_value=fill_value,
         )
         return OcclusionMap(
             class_name=answer["class"],
             class_id=answer["class_id"],
             probability=answer["probability"],
+            patch_size=answer["patch_size"],
             channel=answer["channel"],
             activation=answer["activation"],
             **{name: np.asarray(answer[name]) for name in _OCCLUSION_ARRAYS},
@@ -241,11 +242,6 @@ class Client:
         """Signatures of the model: inputs and outputs of each by name, as the server has them."""
         answer = self._ask("GET", f"{self._version_path}/metadata")
         return answer["metadata"]["signature_def"]["signature_def"]
-
-    def input_size(self) -> tuple[int, int]:
-        """(height, width) of the net's input."""
-        dims = self.metadata()["classify_pixels"]["inputs"]["pixels"]["tensor_shape"]["dim"]
-        return int(dims[1]["size"]), int(dims[2]["size"])
 
     def _ask(self, method: str, path: str, **request: Any) -> Any:
         try:

@@ -3,7 +3,7 @@
 A record that fails makes the load fail, so they are also a smoke test of the file.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,20 @@ def _record(name: str, signature: str, inputs: Mapping[str, Any]) -> bytes:
     return log.SerializeToString()
 
 
-def write(version: str | Path, name: str, requests: Mapping[str, Mapping[str, Any]]) -> None:
-    """Writes one warm-up record per signature into a SavedModel.
+def write(
+    version: str | Path, name: str, requests: Iterable[tuple[str, Mapping[str, Any]]]
+) -> None:
+    """Writes warm-up records into a SavedModel.
 
     Args:
         version: the SavedModel's directory.
         name: the model's name (TensorFlow Serving ignores it).
-        requests: inputs by name, of each signature by name.
+        requests: pairs of a signature's name and its inputs by name.
     """
     path = Path(version) / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as records:
-        for signature, inputs in requests.items():
+        for signature, inputs in requests:
             records.write(_record(name, signature, inputs))
 
 

@@ -200,6 +200,7 @@ def _occlusion(client: "Client", image: Path, patch_size: int | None, fill_value
         "class": found.class_name,
         "class_id": found.class_id,
         "probability": found.probability,
+        "patch_size": found.patch_size,
         "rows": found.rows.tolist(),
         "columns": found.columns.tolist(),
         "channel": found.channel,

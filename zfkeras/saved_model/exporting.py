@@ -199,31 +199,32 @@ def _metadata(model: keras.Model, signatures: Signatures, settings: Settings) ->
     }
 
 
-def _requests(signatures: Signatures, settings: Settings) -> dict[str, Mapping[str, Any]]:
-    """One small request per signature; `deconv` asks for every layer."""
+def _requests(signatures: Signatures, settings: Settings) -> list[tuple[str, Mapping[str, Any]]]:
+    """A request of one image for each signature, and for each layer that `deconv` offers.
+
+    One image each: with batching on, a server may allow no more.
+    """
     height, width = signatures.size
     grey = tf.fill([height, width, 3], tf.constant(128, tf.uint8))
     image = {"image_bytes": np.array([tf.io.encode_png(grey).numpy()], object)}
     array = {"pixels": np.full((1, height, width, 3), 128, np.float32)}
-    unit = {
-        "layer": np.array([name.encode() for name in settings.layers], object),
-        "channel": np.full(len(settings.layers), -1, np.int32),
-    }
-    first = {name: values[:1] for name, values in unit.items()}
+    units = [
+        {"layer": np.array([name.encode()], object), "channel": np.array([-1], np.int32)}
+        for name in settings.layers
+    ]
     occluder = {
-        "patch_size": np.array([max(max(settings.occlusion_strides), height // 5)], np.int32),
+        "patch_size": np.array([max(*settings.occlusion_strides, height // 5)], np.int32),
         "fill_value": np.array([128], np.float32),
     }
-    images = {"image_bytes": image["image_bytes"].repeat(len(settings.layers))}
-    return {
-        "serving_default": image,
-        "classify": image,
-        "classify_pixels": array,
-        "deconv": images | unit,
-        "deconv_pixels": array | first,
-        "occlusion": image | occluder,
-        "occlusion_pixels": array | occluder,
-    }
+    return [
+        ("serving_default", image),
+        ("classify", image),
+        ("classify_pixels", array),
+        *(("deconv", image | unit) for unit in units),
+        ("deconv_pixels", array | units[0]),
+        ("occlusion", image | occluder),
+        ("occlusion_pixels", array | occluder),
+    ]
 
 
 # --- Checking it

@@ -223,6 +223,7 @@ class Signatures:
         patch, fill = checks.rows(count, patch_size=patch_size, fill_value=fill_value)
         # Below the strides, pixels would be skipped.
         low, high = max(self._settings.occlusion_strides), max(self.size)
+        patch = tf.where(patch == -1, max(low, round(min(self.size) / 5)), patch)
         patch = checks.within("patch_size", patch, low, high, "in pixels")
         fill = checks.within("fill_value", fill, 0, 255, "a grey")
         whole, sums = self._whole(images)
@@ -237,6 +238,7 @@ class Signatures:
             "probability": _pick(whole, best),
             "channel": channel,
             "activation": _pick(sums, channel),
+            "patch_size": patch,
             "rows": rows,
             "columns": columns,
             "probabilities": probabilities,
