@@ -5,6 +5,7 @@ A run lives in a folder: `state.npz` (everything the next epoch depends on), `hi
 """
 
 import dataclasses
+import importlib.util
 import math
 import os
 from collections.abc import Collection
@@ -224,13 +225,11 @@ def _callbacks(
 
 
 def _tensorboard(folder: Path) -> keras.callbacks.Callback:
-    try:
-        import tensorboard  # noqa: F401
-    except ImportError as error:
+    if importlib.util.find_spec("tensorboard") is None:
         raise ValueError(
             "TensorBoard is not installed. Needed is `pip install zfkeras[tensorboard]`. "
             "Received: tensorboard=True"
-        ) from error
+        )
     return keras.callbacks.TensorBoard(folder, write_graph=False)
 
 

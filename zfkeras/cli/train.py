@@ -136,7 +136,7 @@ def _build(
     from zfkeras.models.alexnet import AlexNet
     from zfkeras.models.zfnet import ZFNet
 
-    kind = {Net.zfnet: ZFNet, Net.alexnet: AlexNet}[model]
+    kind: Any = {Net.zfnet: ZFNet, Net.alexnet: AlexNet}[model]
     shape = {
         "classes": len(source.class_names),
         "input_shape": (image_size, image_size, 3),

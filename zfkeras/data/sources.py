@@ -42,7 +42,7 @@ class Source:
     """
 
     keys: tf.data.Dataset
-    fetch: Callable[[Any], tuple[tf.Tensor, tf.Tensor]]
+    fetch: Callable[..., tuple[tf.Tensor, tf.Tensor]]
     class_names: tuple[str, ...]
     cardinality: int
     name: str

@@ -42,11 +42,11 @@ def save_weights(
             f"Each of the model's {model.output_shape[-1]} outputs must have a name. "
             f"Received: class_names={class_names}"
         )
-    arrays = {variable.path: _small(variable) for variable in _stored(model)}
-    metadata = {"architecture": architecture, "class_names": list(class_names), **notes}
+    arrays: dict[str, Any] = {variable.path: _small(variable) for variable in _stored(model)}
+    description = {"architecture": architecture, "class_names": list(class_names), **notes}
     partial = Path(path).with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez_compressed(file, metadata=np.array(json.dumps(metadata)), **arrays)
+        np.savez_compressed(file, metadata=np.array(json.dumps(description)), **arrays)
     partial.replace(path)
 
 
