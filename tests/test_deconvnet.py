@@ -1,5 +1,8 @@
 """`DeconvNet` against an independent engine, on every kind of model, and its promises (spec C)."""
 
+import runpy
+from pathlib import Path
+
 import keras
 import modified_gradient
 import numpy as np
@@ -550,3 +553,11 @@ def test_layers_lists_what_can_be_projected(chain, projector, pictures):
     assert projector.layers[:3] == ("conv1", "pool1", "norm1")
     for layer in projector.layers:
         assert projector.project(pictures[:1], layer).layer == layer
+
+
+@pytest.mark.slow
+def test_speed():
+    """Bars of the benchmark, with a margin for what its neighbours do to the caches."""
+    benchmark = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "projection.py"))
+    assert benchmark["strongest_units"](repeats=5) <= 2.2 * 1.15
+    assert benchmark["whole_maps"](repeats=1, sample=16) >= 1.9

@@ -31,7 +31,7 @@ class Step:
             inside a nested model.
         inputs: Numbers of the values it reads, in the order of the call's arguments.
         outputs: Numbers of the values it makes.
-        arguments: (args, kwargs) of the call, with `_Slot` in the places of its inputs.
+        arguments: (args, kwargs) of the call, with `Slot` in the places of its inputs.
     """
 
     operation: Any
@@ -43,7 +43,7 @@ class Step:
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Calls the operation at inference, whatever `training` its graph was built with."""
         args, kwargs = keras.tree.map_structure(
-            lambda leaf: inputs[leaf.index] if isinstance(leaf, _Slot) else leaf, self.arguments
+            lambda leaf: inputs[leaf.index] if isinstance(leaf, Slot) else leaf, self.arguments
         )
         if isinstance(self.operation, keras.layers.Layer):
             kwargs = kwargs | {"training": False}
@@ -51,7 +51,9 @@ class Step:
 
 
 @dataclass(frozen=True)
-class _Slot:
+class Slot:
+    """The place of an input among the arguments of a step's call."""
+
     index: int
 
 
@@ -219,7 +221,7 @@ def _slotted(node: Any) -> tuple[tuple, dict]:
     count = itertools.count()
 
     def slot(leaf: Any) -> Any:
-        return _Slot(next(count)) if isinstance(leaf, keras.KerasTensor) else leaf
+        return Slot(next(count)) if isinstance(leaf, keras.KerasTensor) else leaf
 
     return keras.tree.map_structure(slot, (node.arguments.args, node.arguments.kwargs))
 

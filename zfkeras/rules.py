@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from zfkeras import layers
-from zfkeras.graph import Step
+from zfkeras.graph import Slot, Step
 from zfkeras.reverse import (
     LINEAR,
     Call,
@@ -222,7 +222,7 @@ def _as_rule(rule: Any) -> Rule:
 def _is_affine_op(step: Step) -> bool:
     name = op_name(step.operation)
     if name in ("TrueDivide", "Divide"):  # the image may be divided, but not divide
-        return len(step.inputs) == 1 and not isinstance(step.arguments[0][0], (int, float))
+        return len(step.inputs) == 1 and isinstance(step.arguments[0][0], Slot)
     return name in _AFFINE_OPS or (name in _BILINEAR_OPS and len(step.inputs) == 1)
 
 
