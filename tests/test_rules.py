@@ -231,7 +231,7 @@ NONLINEAR = {
     "reciprocal": (lambda: through(lambda x: 1.0 / x), r"'true_divide\w*' is of type TrueDivide"),
     "reciprocal of an array": (
         lambda: through(lambda x: keras.ops.divide(np.ones((1, 7, 6, 4), "float32"), x)),
-        r"'true_divide\w*' is of type TrueDivide",
+        r"'divide\w*' is of type Divide",
     ),
     "softmax": (
         lambda: through(L.Softmax(name="soft")),
