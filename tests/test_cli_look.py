@@ -92,6 +92,17 @@ def test_project_whole_maps_of_every_channel(run, folder, tmp_path):
     assert maps[0]["box"] is None
 
 
+def test_the_rule_changes_the_projection(run, folder, tmp_path):
+    pixels = []
+    for rule in ("deconvnet", "gradient"):
+        words = ["project", folder / "a.png", "--model", folder / "net.keras", "--layer", "conv3"]
+        code, _, _ = run(*words, "--channels", "2", "--rule", rule, "--output", tmp_path)
+        assert code == 0
+        with np.load(tmp_path / "conv3.npz") as arrays:
+            pixels.append(arrays["pixels"])
+    assert not np.allclose(*pixels)
+
+
 def test_occlude_writes_the_five_panels(run, folder, tmp_path):
     code, out, _ = run(
         "occlude", folder / "a.png", folder / "b.jpg", "--model", folder / "net.keras",

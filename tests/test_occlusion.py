@@ -268,6 +268,14 @@ def test_the_fill_is_painted_before_the_models_preprocessing(model):
         np.testing.assert_allclose(found.probabilities, expected, rtol=1e-5)
 
 
+def test_mean_fill_hides_each_image_with_its_own_colour(model):
+    """Two uniform images of different colours: neither changes."""
+    flat = np.stack([np.full((HEIGHT, WIDTH, 3), value) for value in (40.0, 200.0)])
+    found = occlusion(model, flat, 5, 4, fill_value="mean")
+    expected = np.broadcast_to(found.baseline_probabilities[:, None, None], (2, 4, 5, 1))
+    np.testing.assert_allclose(found.probabilities, expected, rtol=1e-5)
+
+
 def test_mean_fill_is_each_images_own_mean_colour(model, images):
     found = occlusion(model, images, 5, 5, fill_value="mean")
     np.testing.assert_allclose(found.fill_value, images.mean(axis=(1, 2)), rtol=1e-5)
