@@ -12,8 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from zfkeras.answers import Answers
 from zfkeras.deconvnet import DeconvNet
-from zfkeras.evaluation import ends_in_softmax, input_size
+from zfkeras.evaluation import input_size
 from zfkeras.graph import receptive_field
 from zfkeras.occluder import occlude
 from zfkeras.saved_model import checks, pictures
@@ -55,7 +56,7 @@ class Signatures:
     def __init__(self, model: keras.Model, deconv: DeconvNet, settings: Settings):
         self.size = input_size(model)
         self._deconv, self._settings = deconv, settings
-        self._soft = ends_in_softmax(model)
+        self._answers = Answers(model, [settings.occlusion_layer])
         graph = deconv.graph
         self._maps = [graph.shapes[graph.find(layer)][1:] for layer in settings.layers]
         self._edges = [
@@ -146,12 +147,7 @@ class Signatures:
 
     def _forward(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Probabilities [N, classes], and the sum of each map of the occlusion layer [N, maps]."""
-        graph = self._deconv.graph
-        values = graph.run(images)
-        (output,) = graph.steps[-1].outputs  # the steps are in order, and the model has one output
-        maps = tf.cast(values[graph.find(self._settings.occlusion_layer)], tf.float32)
-        scores = tf.cast(values[output], tf.float32)
-        probabilities = scores if self._soft else tf.nn.softmax(scores)
+        probabilities, (maps,) = self._answers.tensors(images)
         return probabilities, tf.reduce_sum(maps, axis=(1, 2))
 
     def _whole(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -294,7 +294,7 @@ def _leaf(value: Any, kind: _Kind) -> Any:
 def _from_base64(value: dict[str, Any]) -> bytes:
     if not _is_base64(value):
         raise ServingError(f"JSON Value: {_quote(value)} not formatted correctly for base64 data")
-    digits = "".join(value["b64"].split()).rstrip("=")
+    digits = "".join(value["b64"].split())
     try:
         return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
