@@ -109,6 +109,14 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.strip().count("\n") == 0
 
 
+def test_the_papers_initial_weights_in_a_narrow_net_are_warned_of(run, folder, tmp_path):
+    given = ["train", "--data", folder, "--output", tmp_path / "run", *TINY]
+    assert "Warning" not in run(*given, "--json").stderr
+    paper = ["--set", "kernel_initializer=paper"]
+    result = run(*given[:3], "--output", tmp_path / "other", *TINY, *paper, "--json")
+    assert "fade in a net of width 0.03" in result.stderr
+
+
 def test_values():
     assert [_value(v) for v in ("0.5", "[1, 2]", "null", "true", "cosine")] == [
         0.5, (1, 2), None, True, "cosine"

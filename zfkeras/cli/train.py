@@ -133,6 +133,13 @@ def _build(
     source: "Source",
 ) -> tuple[Any, dict[str, Any]]:
     """The net, and the arguments that make it again."""
+    if settings.kernel_initializer == "paper" and width < 1:
+        typer.echo(
+            "Warning: the paper's initial weights, N(0, 0.01^2), fade in a net of width "
+            f"{width:g}: the loss may stay at chance. Try --recipe imagenette, or "
+            "--set kernel_initializer=null with a lower --learning-rate.",
+            err=True,
+        )
     from zfkeras.models.alexnet import AlexNet
     from zfkeras.models.zfnet import ZFNet
 
@@ -183,11 +190,11 @@ def evaluate(
     """Measure top-1 and top-5 accuracy of a net on labelled pictures."""
     load_tensorflow()
     from zfkeras import evaluation
-    from zfkeras.models.loading import load_model
+    from zfkeras.models.loading import load_class_names, load_model
 
     net = load_model(model)
     source = open_source(
-        data, True, None, evaluation.input_size(net)[0], not as_json, _class_names(model)
+        data, True, None, evaluation.input_size(net)[0], not as_json, load_class_names(model)
     )
     report_skipped([source])
     result = evaluation.evaluate(net, source, ten_crop, batch_size=batch_size, progress=not as_json)
@@ -203,13 +210,3 @@ def evaluate(
         typer.echo(json.dumps(numbers))
     else:
         typer.echo("\n".join(f"{name:8} {value:.6g}" for name, value in numbers.items()))
-
-
-def _class_names(model: str) -> tuple[str, ...] | None:
-    """The names of a net's outputs, if it knows them: bundled, or labels.txt beside the file."""
-    from zfkeras.models.weights import BUNDLED, class_names
-
-    labels = Path(model).with_name("labels.txt")
-    if model in BUNDLED:
-        return class_names(model)
-    return tuple(labels.read_text().splitlines()) if labels.is_file() else None
