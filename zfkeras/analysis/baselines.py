@@ -33,7 +33,7 @@ class Baseline:
     """One of tf-keras-vis' methods, made ready for a model.
 
     Args:
-        model: Functional or Sequential classifier, nested in any way.
+        flat: A copy of a classifier up to its logits.
         method: "saliency", "smoothgrad", "gradcam", "gradcam++" or "scorecam".
         layer: For the last three: the layer whose maps are weighted; default: the last
             convolution.
@@ -50,7 +50,7 @@ class Baseline:
 
     def __init__(
         self,
-        model: keras.Model,
+        flat: FlatCopy,
         method: str,
         layer: str | None = None,
         samples: int = 20,
@@ -61,7 +61,7 @@ class Baseline:
     ) -> None:
         if method not in BASELINES:
             raise ValueError(f"The method must be one of {BASELINES}. Received: method={method!r}")
-        self._copy = FlatCopy(model, logits=True)
+        self._copy = flat
         self._seed = seed
         self._tool = _tool(method)(self._copy.model, clone=False)
         self._options: dict[str, Any] = {"normalize_map": False}

@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from zfkeras.analysis.baselines import BASELINES, Baseline
 from zfkeras.analysis.occlusion import occlusion
-from zfkeras.answers import Answers, check_images, class_of_each, is_softmax
+from zfkeras.answers import Answers, check_images, class_of_each
+from zfkeras.copies import FlatCopy
 from zfkeras.deconvnet import DeconvNet
 from zfkeras.graph import walk
 
@@ -89,36 +90,88 @@ def explanations(
     images = check_images(model, images)
     predicted = Answers(model)(images)[0]
     watched = class_of_each(classes, predicted.argmax(1), predicted.shape[1])
-    makers = {name: explainer(model, name, settings) for name in methods}
+    flat = FlatCopy(model, logits=True)
+    makers = {name: explainer(model, name, settings, flat) for name in methods}
     bar = tqdm(makers.items(), desc="explaining", unit="method", disable=not progress)
     return np.stack([make(images, watched) for _, make in bar])
 
 
-def explainer(model: keras.Model, method: str, settings: Settings | None = None) -> Explainer:
+def explainer(
+    model: keras.Model,
+    method: str,
+    settings: Settings | None = None,
+    flat: FlatCopy | None = None,
+) -> Explainer:
     """A function (images, classes) -> heat maps (N, H, W), made ready once.
 
     It follows the model's weights when they change.
 
+    Args:
+        model: Functional or Sequential classifier; it is only read.
+        method: One of `METHODS`.
+        settings: How maps are made.
+        flat: A copy of the model up to its logits, for several methods to share.
+
     Raises:
         ValueError: An unknown method, or one that the model doesn't suit.
     """
-    settings = settings or Settings()
-    if method == "random":
-        return lambda images, _: random_maps(images.shape[:3], settings.seed)
-    if method == "occlusion":
-        return lambda images, classes: _drop(model, images, classes, settings)
-    if method in BASELINES:
+    settings, makers = settings or Settings(), _makers()
+    if method not in makers:
+        raise ValueError(f"The method must be one of {METHODS}. Received: method={method!r}")
+    return makers[method](model, settings, flat)
+
+
+def _makers() -> dict[str, Callable[..., Explainer]]:
+    """For each method a function (model, settings, flat copy or None) -> explainer."""
+    ours: dict[str, Callable[..., Explainer]] = {
+        "deconvnet": lambda model, settings, _: StrongestUnits(model, settings),
+        "deconvnet_logit": _magnitude("deconvnet"),
+        "guided": _magnitude("guided"),
+        "gradient_x_input": _gradient_x_input,
+        "occlusion": _drop,
+        "random": lambda _, settings, __: (
+            lambda images, ___: random_maps(images.shape[:3], settings.seed)
+        ),
+    }
+    return ours | {name: _baseline(name) for name in BASELINES}
+
+
+def _magnitude(rule: str) -> Callable[..., Explainer]:
+    def make(model: keras.Model, settings: Settings, flat: FlatCopy | None) -> Explainer:
+        project = Projector(flat or FlatCopy(model, logits=True), rule, settings.batch_size)
+        return lambda images, classes: np.abs(project(images, classes)).max(-1)
+
+    return make
+
+
+def _gradient_x_input(model: keras.Model, settings: Settings, flat: FlatCopy | None) -> Explainer:
+    project = Projector(flat or FlatCopy(model, logits=True), "gradient", settings.batch_size)
+    return lambda images, classes: (project(images, classes) * images).sum(-1)
+
+
+def _baseline(method: str) -> Callable[..., Explainer]:
+    def make(model: keras.Model, settings: Settings, flat: FlatCopy | None) -> Explainer:
         options = {"seed": settings.seed, "batch_size": settings.batch_size} | settings.baselines
-        return Baseline(model, method, **options)
-    if method == "gradient_x_input":
-        project = Projector(model, "gradient", settings.batch_size)
-        return lambda images, classes: (project.gradient(images, classes) * images).sum(-1)
-    if method == "deconvnet":
-        return StrongestUnits(model, settings)
-    if method in ("deconvnet_logit", "guided"):
-        down = Projector(model, method.removesuffix("_logit"), settings.batch_size)
-        return lambda images, classes: np.abs(down(images, classes)[0]).max(-1)
-    raise ValueError(f"The method must be one of {METHODS}. Received: method={method!r}")
+        return Baseline(flat or FlatCopy(model, logits=True), method, **options)
+
+    return make
+
+
+def _drop(model: keras.Model, settings: Settings, _: FlatCopy | None) -> Explainer:
+    def explain(images: Floats, classes: Integers) -> Floats:
+        patch = settings.patch_size or max(1, min(images.shape[1:3]) // 5)
+        found = occlusion(
+            model,
+            images,
+            patch_size=patch,
+            strides=settings.strides or max(1, patch // 2),
+            fill_value=settings.fill_value,
+            classes=classes[:, None],
+            batch_size=settings.batch_size,
+        )
+        return found.baseline_probabilities[:, :, None] - found.heat_map()
+
+    return explain
 
 
 class StrongestUnits:
@@ -141,43 +194,36 @@ class Projector:
     """Projects the logits of classes to pixels, a class of each image, traced once.
 
     Args:
-        model: Functional or Sequential classifier.
+        flat: A copy of a classifier up to its logits.
         rule: Of `DeconvNet`.
         batch_size: Images at a time.
     """
 
-    def __init__(self, model: keras.Model, rule: str, batch_size: int = 32) -> None:
-        self._batch_size = batch_size
-        deconv, layer = DeconvNet(model, rule=rule), logits_layer(model)
+    _OFFSET = 1e4
+
+    def __init__(self, flat: FlatCopy, rule: str, batch_size: int = 32) -> None:
+        self._flat, self._batch_size = flat, batch_size
+        # A projection starts from the activation's value. That of a negative logit would show what
+        # speaks against the class: raised by a constant, which the way down ignores, all are alike.
+        raise_ = keras.layers.Rescaling(1.0, offset=self._OFFSET, name="raised", dtype="float32")
+        model = keras.Model(flat.model.input, raise_(flat.model.output))
+        deconv = DeconvNet(model, rule=rule)
         self._traced = tf.function(
-            lambda images, classes: deconv.project_tensors(images, layer, classes)[:2],
+            lambda images, classes: deconv.project_tensors(images, "raised", classes)[:2],
             autograph=False,
             reduce_retracing=True,
         )
 
-    def __call__(self, images: Floats, classes: Integers) -> tuple[Floats, Floats]:
-        """Signed pixels (N, H, W, C), in proportion to the logits (N,), and these."""
+    def __call__(self, images: Floats, classes: Integers) -> Floats:
+        """Signed pixels (N, H, W, C) of a logit of one: with rule "gradient", its gradient."""
+        self._flat.refresh()
         parts = []
         for start in range(0, len(images), self._batch_size):
             some = slice(start, start + self._batch_size)
-            found = self._traced(tf.constant(images[some]), tf.constant(classes[some], tf.int32))
-            parts.append([x.numpy() for x in found])
-        pixels, values = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return pixels, values
-
-    def gradient(self, images: Floats, classes: Integers) -> Floats:
-        """Signed pixels (N, H, W, C) of the logits themselves, whatever their values."""
-        pixels, values = self(images, classes)
-        size = values[:, None, None, None]
-        return np.divide(pixels, size, out=np.zeros_like(pixels), where=size != 0)
-
-
-def logits_layer(model: keras.Model) -> str:
-    """Name of the layer whose output, or that before its softmax, are the logits."""
-    *before, last = walk(model).steps
-    if is_softmax(last.operation) and not getattr(last.operation, "activation", None):
-        return next(step.path for step in before if last.inputs[0] in step.outputs)
-    return last.path
+            wanted = tf.constant(classes[some], tf.int32)
+            pixels, values = self._traced(tf.constant(images[some]), wanted)
+            parts.append(pixels / values[:, None, None, None])
+        return np.concatenate(parts)
 
 
 def last_maps(model: keras.Model) -> str:
@@ -201,17 +247,3 @@ def random_maps(shape: tuple[int, ...], seed: int) -> Floats:
     """Smooth noise (N, H, W), blobs of about an eighth of the image, as a control."""
     coarse = np.random.default_rng(seed).normal(size=(shape[0], 8, 8, 1)).astype(np.float32)
     return tf.image.resize(coarse, shape[1:], "bicubic")[..., 0].numpy()
-
-
-def _drop(model: keras.Model, images: Floats, classes: Integers, settings: Settings) -> Floats:
-    patch = settings.patch_size or max(1, min(images.shape[1:3]) // 5)
-    found = occlusion(
-        model,
-        images,
-        patch_size=patch,
-        strides=settings.strides or max(1, patch // 2),
-        fill_value=settings.fill_value,
-        classes=classes[:, None],
-        batch_size=settings.batch_size,
-    )
-    return found.baseline_probabilities[:, :, None] - found.heat_map()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from zfkeras.analysis.explanations import METHODS, Settings, explainer
+from zfkeras.analysis.explanations import METHODS, Settings, explanations
 from zfkeras.analysis.sanity import deletion_insertion, randomization, rank_correlation
 from zfkeras.answers import Answers, check_images, class_of_each
 from zfkeras.occluder import colours
@@ -112,9 +112,7 @@ def faithfulness(
     answers = Answers(model)
     whole = answers(images, batch_size)[0]
     watched = class_of_each(classes, whole.argmax(1), whole.shape[1])
-    makers = {name: explainer(model, name, settings) for name in methods}
-    bar = tqdm(makers.items(), desc="explaining", unit="method", disable=not progress)
-    maps = np.stack([make(images, watched) for _, make in bar])
+    maps = explanations(model, images, methods, watched, settings, progress)
     fractions = np.linspace(0, 1, steps + 1, dtype=np.float32)
     fill = colours(images, fill_value)  # type: ignore[arg-type]
     todo = tqdm(maps, desc="deleting, inserting", unit="method", disable=not progress)

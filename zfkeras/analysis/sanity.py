@@ -93,8 +93,9 @@ def randomization(
         layers) rank correlations, see `zfkeras.copies.randomized`.
     """
     copy = FlatCopy(model).model
+    flat = FlatCopy(copy, logits=True)
     layers = tuple(layer.name for layer in reversed(learned_layers(copy)))
-    makers = {name: explainer(copy, name, settings) for name in maps}
+    makers = {name: explainer(copy, name, settings, flat) for name in maps}
     found = {order: np.zeros((len(maps), len(images), len(layers)), np.float32) for order in ORDERS}
     bar = tqdm(total=2 * len(layers), desc="randomising", unit="net", disable=not progress)
     with bar:
