@@ -128,7 +128,9 @@ def measure(case, rounds, count):
         found, own_wall, own_cpu = timed(incremental)
         scale = len(places) / len(subset)
         ratios.append((scale * cpu / own_cpu, scale * wall / own_wall, own_cpu, own_wall))
-    cpu_ratio, wall_ratio, own_cpu, own_wall = (statistics.median(r) for r in zip(*ratios, strict=True))
+    cpu_ratio, wall_ratio, own_cpu, own_wall = (
+        statistics.median(r) for r in zip(*ratios, strict=True)
+    )
     error = np.abs(found[subset] - expected).max()
     effect = np.ptp(expected, axis=0).max()
     logits = expected if layer is not None else tf.nn.softmax(expected).numpy()
@@ -146,7 +148,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="*", default=list(CASES), metavar="CASE")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--places", type=int, default=128, help="how many the plain way is timed on")
+    parser.add_argument(
+        "--places", type=int, default=128, help="how many the plain way is timed on"
+    )
     arguments = parser.parse_args()
     for case in arguments.cases or CASES:
         keras.backend.clear_session()

@@ -40,6 +40,7 @@ LEVELS = [
     ("models", 4),
     ("fields", 3),
     ("graph", 4),
+    ("incremental", 5),
     ("reverse", 5),
     ("rules", 6),
     ("descent", 7),

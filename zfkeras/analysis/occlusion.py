@@ -16,6 +16,8 @@ from tqdm import tqdm
 
 from zfkeras.answers import check_images, ends_in_softmax, watched_classes
 from zfkeras.graph import walk
+from zfkeras.incremental.sweep import Sweep
+from zfkeras.incremental.watch import Question, sweep_coarsely, sweep_exactly
 from zfkeras.occluder import centres, colours, covers, occlude, rectangle
 from zfkeras.results import Result
 
@@ -44,6 +46,9 @@ class Occlusion(Result):
         strides: (rows, columns) between its centres.
         fill_value: (N, C) its colour.
         layer: the layer of panel b, or None.
+        evaluated: (N, R, S) with method "coarse", the places that were looked at; None: all.
+        error: (N,) with method "coarse", the largest error of the interpolated probabilities
+            where it was measured, at places held out; else None.
     """
 
     rows: Integers
@@ -61,6 +66,8 @@ class Occlusion(Result):
     strides: tuple[int, int]
     fill_value: Floats
     layer: str | None
+    evaluated: NDArray[np.bool_] | None = None
+    error: Floats | None = None
 
     def heat_map(self, values: ArrayLike | None = None) -> Floats:
         """Spreads grid values over pixels: each pixel gets the mean of the occluders on it.
@@ -115,7 +122,12 @@ def occlusion(
         layer: also watch this layer's strongest feature map (largest sum over its places).
         classes: whose probabilities to keep: one class, a list for all images, or (N, K);
             default: each image's predicted class.
-        method: "plain" runs the net on every occluded image.
+        method: "plain" runs the net on every occluded image. "incremental" gives the same but for
+            rounding and recomputes only what the occluder can change: several times faster for
+            convnets, once it has been planned (seconds for deep nets). "coarse" is approximate:
+            it looks at every third place each way and, where the probabilities watched differ
+            by more than 15 % of their range from one to the next, at all places in between; it
+            interpolates the rest (`predicted`: the nearest) and reports the error.
         batch_size: images in memory at a time; the result does not depend on it.
         progress: show a progress bar.
         softmax: whether to turn the model's outputs into probabilities; default: unless the
@@ -130,8 +142,11 @@ def occlusion(
     """
     images = check_images(model, images)
     patch, steps = rectangle("patch_size", patch_size), rectangle("strides", strides)
-    if method != "plain":
-        raise ValueError(f'The method is unknown. Expected "plain". Received: method={method!r}')
+    if method not in ("plain", "incremental", "coarse"):
+        raise ValueError(
+            'The method is unknown. Expected "plain", "incremental" or "coarse". '
+            f"Received: method={method!r}"
+        )
     if batch_size < 1:
         raise ValueError(
             f"Batches need room. Expected 1 or more. Received: batch_size={batch_size}"
@@ -141,9 +156,16 @@ def occlusion(
         for length, size, step in zip(images.shape[1:3], patch, steps, strict=True)
     )
     fill = colours(images, fill_value)
-    watch = _watcher(model, layer, ends_in_softmax(model) is False if softmax is None else softmax)
+    softmax = not ends_in_softmax(model) if softmax is None else softmax
+    watch = _watcher(model, layer, softmax)
     whole = _whole_images(watch, images, classes, batch_size)
-    seen = _plain(watch, images, whole, rows, columns, patch, fill, batch_size, progress)
+    if method == "plain":
+        seen = _plain(watch, images, whole, rows, columns, patch, fill, batch_size, progress)
+    else:
+        sweep = Sweep(model, images.shape[1:3], rows, columns, patch, layer, batch_size=batch_size)
+        question = Question(images, fill, whole["classes"], whole["channel"], softmax)
+        answer = sweep_exactly if method == "incremental" else sweep_coarsely
+        seen = answer(sweep, question, progress)
     return Occlusion(
         rows=rows,
         columns=columns,

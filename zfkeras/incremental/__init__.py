@@ -8,7 +8,9 @@ product of a span of rows and a span of columns. Laid side by side they tile one
 * `axis`: spans along one axis, and how a sliding window carries them to the next map.
 * `grouping`: which boxes share one convolution.
 * `mosaic`: the tensors.
-* `operations`: what single operations do to whole maps and to mosaics.
-* `translation`: a walked model as operations.
-* `sweep_plan`, `sweep`: planning and running the whole sweep of the occluder.
+* `operations`, `sliding`: what single operations do to whole maps and to mosaics.
+* `steps`: a walked model as operations.
+* `sweep`: one sweep of the occluder over one image, planned and traced once.
+* `coarse`: which places to look at, if not all.
+* `watch`: the sweeps over all images.
 """

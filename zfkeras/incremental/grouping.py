@@ -15,7 +15,7 @@ import numpy as np
 
 from zfkeras.incremental.axis import Ints, Spans, Window
 
-CALL = 1.5e8  # the cost of a call, in multiply-adds
+CALL = 5e7  # the cost of a call, in multiply-adds
 MOST = 6  # groups along one axis
 
 
@@ -84,9 +84,7 @@ def taps(window: Window, shape: Shape, box: Cut) -> int:
     """Pairs of an output row and an input row of the box in its window: the work of one line."""
     first = range(-shape.lead, box.windows * window.stride - shape.lead, window.stride)
     return sum(
-        0 <= row + tap < box.size
-        for row in first
-        for tap in range(0, window.size, window.dilation)
+        0 <= row + tap < box.size for row in first for tap in range(0, window.size, window.dilation)
     )
 
 
@@ -123,17 +121,17 @@ def partition(
         skips: Whether the layer skips taps on its own zeros.
         calls: How often each pair of groups will be called.
     """
-    options = [
+    rows, columns = (
         list(_partitions(w, reaches(w, s, o), skips))
         for w, s, o in zip(window, spans, output, strict=True)
-    ]
+    )
 
     def cost(pair: tuple[Partition, Partition]) -> float:
-        rows, columns = pair
-        pairs = len(rows.shapes) * len(columns.shapes)
-        return rows.work * columns.work * weight + pairs * calls * CALL
+        down, across = pair
+        pairs = len(down.shapes) * len(across.shapes)
+        return down.work * across.work * weight + pairs * calls * CALL
 
-    return min(itertools.product(*options), key=cost)
+    return min(itertools.product(rows, columns), key=cost)
 
 
 def _partitions(window: Window, lines: list[Reach], skips: bool) -> Iterator[Partition]:
@@ -142,7 +140,7 @@ def _partitions(window: Window, lines: list[Reach], skips: bool) -> Iterator[Par
 
     def work(group: list[Reach]) -> int:
         shape = shape_of(window, group, skips)
-        return sum(map(count.get, group)) * taps(window, shape, cut(window, shape, group))
+        return sum(count[reach] for reach in group) * taps(window, shape, cut(window, shape, group))
 
     groups = [[reach] for reach in count]
     while True:

@@ -130,9 +130,7 @@ def box_sums(change: Tensor, lines: Frame, places: tuple[Tensor, Tensor]) -> Ten
         places: I and J.
     """
     down = tf.math.unsorted_segment_sum(change, lines.rows, places[0])
-    across = tf.math.unsorted_segment_sum(
-        tf.transpose(down, [1, 0, 2]), lines.columns, places[1]
-    )
+    across = tf.math.unsorted_segment_sum(tf.transpose(down, [1, 0, 2]), lines.columns, places[1])
     return tf.reshape(tf.transpose(across, [1, 0, 2]), [-1, change.shape[-1]])
 
 

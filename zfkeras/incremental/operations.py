@@ -8,7 +8,7 @@ area runs on whole maps.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -23,6 +23,44 @@ Area = tuple[Spans, Spans]
 Partitions = tuple[Partition, Partition]
 Pair = tuple[int, int]
 Weights = NDArray[np.float32]
+
+
+class Site(NamedTuple):
+    """What is planned for one operation in one task.
+
+    Attributes:
+        inputs: The inputs' boxes, of the task's grid lines alone.
+        output: The output's; None where it is whole.
+        lines: The task's rows and columns of the grid.
+        partitions: What `Operation.partitions` returned.
+    """
+
+    inputs: list[Area]
+    output: Any
+    lines: tuple[Ints, Ints]
+    partitions: Any
+
+
+class Call(NamedTuple):
+    """What one operation runs on.
+
+    Attributes:
+        inputs: The inputs' mosaics.
+        clean: The output for the whole image, (1, …).
+        frame: The output mosaic's frame; None where it is whole.
+        plan: What `Operation.plan` returned, as tensors.
+        partitions: What `Operation.partitions` returned.
+    """
+
+    inputs: list[Mosaic]
+    clean: Tensor
+    frame: Any
+    plan: Any
+    partitions: Any
+
+    def mosaic(self, change: Tensor = None, values: Tensor = None) -> Mosaic:
+        """A mosaic for the output."""
+        return Mosaic(self.clean, self.frame, change, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,30 +83,23 @@ class Operation:
 
     def area(self, inputs: Sequence[Area]) -> Area | None:
         """The boxes that change with the inputs' boxes; None: they can't be told."""
-        return None
 
     def partitions(self, inputs: Sequence[Area], output: Area, calls: int) -> Partitions | None:
-        """Which boxes go together, where that is a question."""
-        return None
-
-    def plan(
-        self, inputs: Sequence[Area], output: Area, partitions: Partitions | None, lines: Any
-    ) -> Any:
-        """Index vectors that `local` needs for some grid lines; areas are of these lines alone."""
-        return ()
-
-    def local(
-        self, inputs: Sequence[Mosaic], clean: Tensor, frame: Frame, plan: Any, parts: Any
-    ) -> Mosaic:
-        """The output's mosaic.
+        """Which boxes go through the layer together, where that is a question.
 
         Args:
-            inputs: The inputs' mosaics.
-            clean: The output of the whole image.
-            frame: The output's frame.
-            plan: What `plan` returned, as tensors.
-            parts: What `partitions` returned.
+            inputs: The inputs' boxes.
+            output: The output's boxes.
+            calls: In how many tasks the places will be cut.
         """
+
+    def plan(self, site: Site) -> Any:
+        """The index vectors that `local` needs for a task: nested tuples of int32 arrays."""
+        del site
+        return ()
+
+    def local(self, call: Call) -> Any:
+        """The output's mosaic."""
         raise NotImplementedError
 
 
@@ -83,9 +114,9 @@ class Pointwise(Operation):
         """The input's."""
         return inputs[0]
 
-    def local(self, inputs, clean, frame, plan, parts) -> Mosaic:  # type: ignore[no-untyped-def]
+    def local(self, call: Call) -> Mosaic:
         """The function of the values."""
-        return Mosaic(clean, frame, values=as_picture(self.function, inputs[0].values))
+        return call.mosaic(values=as_picture(self.function, call.inputs[0].values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +135,10 @@ class Affine(Operation):
         """The input's."""
         return inputs[0]
 
-    def local(self, inputs, clean, frame, plan, parts) -> Mosaic:  # type: ignore[no-untyped-def]
+    def local(self, call: Call) -> Mosaic:
         """The change times the factor."""
-        change = inputs[0].change
-        return Mosaic(clean, frame, change if self.scale is None else change * self.scale)
+        change = call.inputs[0].change
+        return call.mosaic(change if self.scale is None else change * self.scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,25 +158,26 @@ class Merge(Operation):
             return None  # broadcast over places
         return union(rows), union(columns)
 
-    def plan(self, inputs, output, partitions, lines):  # type: ignore[no-untyped-def]
+    def plan(self, site: Site) -> Any:
         """Where each input has the output's pixels, for inputs with smaller boxes."""
-        return [() if _same(area, output) else _found(area, output) for area in inputs]
+        return [
+            () if _same(area, site.output) else _found(area, site.output) for area in site.inputs
+        ]
 
-    def local(self, inputs, clean, frame, plan, parts) -> Mosaic:  # type: ignore[no-untyped-def]
+    def local(self, call: Call) -> Mosaic:
         """The function of the changes, or of the values, in the larger boxes."""
         changes = [
             mosaic.select(Frame(*found)) if found else mosaic.change
-            for mosaic, found in zip(inputs, plan, strict=True)
+            for mosaic, found in zip(call.inputs, call.plan, strict=True)
         ]
         if self.linear:
-            return Mosaic(clean, frame, as_picture(lambda *xs: self.function(list(xs)), *changes))
-        values = [Mosaic(m.clean, frame, x).values for m, x in zip(inputs, changes, strict=True)]
-        made = as_picture(lambda *xs: self.function(list(xs)), *values)
-        return Mosaic(clean, frame, values=made)
-
-    def whole(self, *inputs: Tensor) -> Tensor:
-        """The function of the maps."""
-        return self.function(list(inputs))
+            return call.mosaic(as_picture(self.function, *changes))
+        values = [
+            Mosaic(mosaic.clean, call.frame, change).values
+            for mosaic, change in zip(call.inputs, changes, strict=True)
+        ]
+        made = as_picture(self.function, *values)
+        return call.mosaic(values=made)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,35 +210,35 @@ class Resample(Operation):
         stop = ((spans.stop + before) * repeat - 1) // step + 1
         return clipped(start, stop, -(-padded * repeat // step))
 
-    def plan(self, inputs, output, partitions, lines):  # type: ignore[no-untyped-def]
+    def plan(self, site: Site) -> Any:
         """Where the input has the output's pixels."""
         return [
             spans.find(
                 out.lines, (out.pixels * self.step[axis]) // self.repeat[axis] - self.before[axis]
             )
-            for axis, (spans, out) in enumerate(zip(inputs[0], output, strict=True))
+            for axis, (spans, out) in enumerate(zip(site.inputs[0], site.output, strict=True))
         ]
 
-    def local(self, inputs, clean, frame, plan, parts) -> Mosaic:  # type: ignore[no-untyped-def]
+    def local(self, call: Call) -> Mosaic:
         """The pixels in their new places."""
-        return Mosaic(clean, frame, inputs[0].select(Frame(*plan)))
+        return call.mosaic(call.inputs[0].select(Frame(*call.plan)))
 
 
 @dataclass(frozen=True, eq=False)
 class GlobalAverage(Operation):
     """The mean over all places: a mosaic's last step, for it leaves no places."""
 
-    def plan(self, inputs, output, partitions, lines):  # type: ignore[no-untyped-def]
+    def plan(self, site: Site) -> Any:
         """The grid lines of the mosaic's rows and columns, and their numbers."""
-        return [(spans.lines, np.int32(len(spans.sizes))) for spans in inputs[0]]
+        return [(spans.lines, np.int32(len(spans.sizes))) for spans in site.inputs[0]]
 
-    def local(self, inputs, clean, frame, plan, parts):  # type: ignore[no-untyped-def]
+    def local(self, call: Call) -> Tensor:
         """The whole image's mean and the mean of the changes, (I J, …, C)."""
-        (mosaic,) = inputs
-        (rows, down), (columns, across) = plan
+        (mosaic,) = call.inputs
+        (rows, down), (columns, across) = call.plan
         sums = box_sums(mosaic.change, Frame(rows, columns), (down, across))
         means = sums / float(mosaic.clean.shape[1] * mosaic.clean.shape[2])
-        return clean + tf.reshape(means, [-1, *clean.shape[1:]])
+        return call.clean + tf.reshape(means, [-1, *call.clean.shape[1:]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,9 +262,9 @@ class PointConvolution(Operation):
         kernel = tf.constant(self.kernel[None, None])
         return tf.nn.bias_add(tf.nn.conv2d(inputs[0], kernel, 1, "VALID"), self.bias)
 
-    def local(self, inputs, clean, frame, plan, parts) -> Mosaic:  # type: ignore[no-untyped-def]
+    def local(self, call: Call) -> Mosaic:
         """The matrix times the change."""
-        return Mosaic(clean, frame, tf.tensordot(inputs[0].change, tf.constant(self.kernel), 1))
+        return call.mosaic(tf.tensordot(call.inputs[0].change, tf.constant(self.kernel), 1))
 
 
 def _same(area: Area, other: Area) -> bool:

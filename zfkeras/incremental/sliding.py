@@ -1,6 +1,6 @@
 """Operations on a sliding window: convolution and pooling, on whole maps and on mosaics."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,18 @@ import tensorflow as tf
 
 from zfkeras import ops
 from zfkeras.incremental.axis import Ints, Spans, Window
-from zfkeras.incremental.grouping import Cut, Partition, cut, partition, reaches
+from zfkeras.incremental.grouping import Cut, Partition, Shape, cut, partition, reaches
 from zfkeras.incremental.mosaic import Boxes, Mosaic, Slices, slide
-from zfkeras.incremental.operations import Area, Operation, Pair, Partitions, Tensor, Weights
+from zfkeras.incremental.operations import (
+    Area,
+    Call,
+    Operation,
+    Pair,
+    Partitions,
+    Site,
+    Tensor,
+    Weights,
+)
 
 Pads = list[list[int]]
 _PADDING = {"valid": lambda *_: (0, 0), "same": ops.same_padding, "ceil": ops.ceil_padding}
@@ -61,20 +70,26 @@ class Sliding(Operation):
         windows = self.windows(inputs[0])
         return partition(windows, inputs[0], output, self.weight, self.skips, calls)
 
-    def plan(self, inputs, output, partitions, lines):  # type: ignore[no-untyped-def]
+    def plan(self, site: Site) -> Any:
         """The boxes of each group along each axis, and where their results are."""
-        axes = zip(self.windows(inputs[0]), inputs[0], output, partitions, lines, strict=True)
+        windows = self.windows(site.inputs[0])
+        axes = zip(windows, site.inputs[0], site.output, site.partitions, site.lines, strict=True)
         rows, columns = (_Axis(self.nearest, *axis) for axis in axes)
         return rows.slices(rows.row_factors()), columns.slices(columns.column_factors())
 
-    def local(self, inputs, clean, frame, plan, parts) -> Mosaic:  # type: ignore[no-untyped-def]
+    def local(self, call: Call) -> Mosaic:
         """The operation on the change in each box."""
+        return call.mosaic(slide(call.inputs[0].change_boxes, self._on_boxes(call), *call.plan))
+
+    def _on_boxes(self, call: Call) -> Callable[[Tensor, int, int], Tensor]:
+        """The operation on boxes of a group of rows and a group of columns."""
+        rows, columns = call.partitions
 
         def layer(boxes: Tensor, i: int, j: int) -> Tensor:
-            shapes = parts[0].shapes[i], parts[1].shapes[j]
+            shapes = rows.shapes[i], columns.shapes[j]
             return self.of_boxes(boxes, [[0, 0], *([s.lead, s.tail] for s in shapes), [0, 0]])
 
-        return Mosaic(clean, frame, slide(inputs[0].change_boxes, layer, *plan))
+        return layer
 
     def of_boxes(self, boxes: Tensor, pads: Pads) -> Tensor:
         """What the operation, without its bias, makes of boxes with zeros around them."""
@@ -107,9 +122,10 @@ class _Axis:
 
     def slices(self, factors: Ints) -> Slices:
         """The boxes of each group."""
-        return Slices(tuple(map(self._boxes, self._shapes, self._members, self._cuts)), factors)
+        groups = zip(self._shapes, self._members, self._cuts, strict=True)
+        return Slices(tuple(self._boxes(*group) for group in groups), factors)
 
-    def _boxes(self, shape: Any, members: Ints, box: Cut) -> Boxes:
+    def _boxes(self, shape: Shape, members: Ints, box: Cut) -> Boxes:
         rows = (self._origins[members] + shape.lead)[:, None] + np.arange(box.size)
         rows = rows.astype(np.int32)
         inside = np.clip(rows, 0, self._spans.length - 1)
@@ -202,7 +218,7 @@ class DepthwiseConvolution(Sliding):
 
     def of_boxes(self, boxes: Tensor, pads: Pads) -> Tensor:
         """The convolution without its bias."""
-        return self._convolve(boxes, "VALID")
+        return self._convolve(tf.pad(boxes, pads), "VALID")
 
     def _convolve(self, x: Tensor, padding: str) -> Tensor:
         strides = [1, *self.strides, 1]
@@ -214,29 +230,31 @@ class DepthwiseConvolution(Sliding):
 class AveragePooling(Sliding):
     """The mean of each window; padding does not count."""
 
-    def plan(self, inputs, output, partitions, lines):  # type: ignore[no-untyped-def]
+    def plan(self, site: Site) -> Any:
         """The slices, and the share of one pixel in each window's mean along each axis."""
         shares = [
             self._share(window, spans.length, out.pixels)
-            for window, spans, out in zip(self.windows(inputs[0]), inputs[0], output, strict=True)
+            for window, spans, out in zip(
+                self.windows(site.inputs[0]), site.inputs[0], site.output, strict=True
+            )
         ]
-        return super().plan(inputs, output, partitions, lines), shares
+        return super().plan(site), shares
 
     def _share(self, window: Window, length: int, rows: Ints) -> Weights:
         first = rows * window.stride - window.before
         count = np.minimum(first + window.size, length) - np.maximum(first, 0)
         return (1 / count).astype(np.float32)
 
-    def local(self, inputs, clean, frame, plan, parts) -> Mosaic:  # type: ignore[no-untyped-def]
+    def local(self, call: Call) -> Mosaic:
         """The sums of the windows, divided."""
-        slices, (rows, columns) = plan
-        sums = super().local(inputs, clean, frame, slices, parts).change
-        return Mosaic(clean, frame, sums * (rows[:, None] * columns)[:, :, None])
+        slices, (rows, columns) = call.plan
+        sums = super().local(call._replace(plan=slices)).change
+        return call.mosaic(sums * (rows[:, None] * columns)[:, :, None])
 
     def of_boxes(self, boxes: Tensor, pads: Pads) -> Tensor:
         """The sums of the windows."""
         taps = self.size[0] * self.size[1]
-        return tf.nn.avg_pool2d(boxes, self.size, self.strides, "VALID") * float(taps)
+        return tf.nn.avg_pool2d(tf.pad(boxes, pads), self.size, self.strides, "VALID") * float(taps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,10 +265,12 @@ class MaxPooling(Sliding):
     is that of the pixels inside.
     """
 
-    def local(self, inputs, clean, frame, plan, parts) -> Mosaic:  # type: ignore[no-untyped-def]
+    def local(self, call: Call) -> Mosaic:
         """The maxima of the values."""
 
-        def layer(boxes: Tensor, i: int, j: int) -> Tensor:
-            return tf.nn.max_pool2d(boxes, self.size, self.strides, "VALID")
+        values = slide(call.inputs[0].value_boxes, self._on_boxes(call), *call.plan)
+        return call.mosaic(values=values)
 
-        return Mosaic(clean, frame, values=slide(inputs[0].value_boxes, layer, *plan))
+    def of_boxes(self, boxes: Tensor, pads: Pads) -> Tensor:
+        """The maxima of the windows."""
+        return tf.nn.max_pool2d(tf.pad(boxes, pads), self.size, self.strides, "VALID")

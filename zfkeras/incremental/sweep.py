@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from zfkeras.graph import IMAGES, walk
 from zfkeras.incremental.axis import Ints, Spans, clipped
 from zfkeras.incremental.mosaic import Boxes, Frame, Mosaic, box_sums
-from zfkeras.incremental.operations import Area, GlobalAverage, Operation, Partitions
+from zfkeras.incremental.operations import Area, Call, GlobalAverage, Operation, Partitions, Site
 from zfkeras.incremental.steps import operations
 
 Tensor = Any
@@ -61,14 +61,17 @@ class Sweep:
         scores: Whether the model's output is wanted; if not, nothing beyond the layer is computed.
         batch_size: As many whole images as may be in memory; the places are cut into tasks that
             take about as much.
+
+    Attributes:
+        grid: (R, S), the numbers of grid lines.
     """
 
     def __init__(
         self,
         model: keras.Model,
         image_size: tuple[int, int],
-        rows: ArrayLike,
-        columns: ArrayLike,
+        rows: Ints,
+        columns: Ints,
         patch_size: tuple[int, int],
         layer: str | None = None,
         scores: bool = True,
@@ -82,10 +85,11 @@ class Sweep:
         steps = graph.steps_to(wanted[-1]) if len(wanted) == 1 else graph.steps
         self._operations = operations(steps, graph.shapes, wanted)
         hidden = [
-            _hidden(np.asarray(centres), size, length)
+            _hidden(centres, size, length)
             for centres, size, length in zip((rows, columns), patch_size, image_size, strict=True)
         ]
         self._image_area = hidden[0], hidden[1]
+        self.grid = len(rows), len(columns)
         self._locals, self._areas = _route(self._operations, self._image_area)
         self._converted = self._values_to_convert()
         self._shapes: dict[int, tuple] = {}
@@ -131,8 +135,8 @@ class Sweep:
     # === Planning ===
 
     def _every_line(self) -> Lines:
-        rows, columns = (np.arange(len(spans.sizes)) for spans in self._image_area)
-        return Lines(rows, columns)
+        rows, columns = self.grid
+        return Lines(np.arange(rows), np.arange(columns))
 
     def _values_to_convert(self) -> list[int]:
         """The mosaics that are needed as whole maps."""
@@ -180,10 +184,12 @@ class Sweep:
             },
             "steps": {
                 str(value): step.operation.plan(
-                    [cut[id(area)] for area in step.inputs],
-                    cut.get(id(step.output)),
-                    self._partitions.get(value),
-                    lines,
+                    Site(
+                        [cut[id(area)] for area in step.inputs],
+                        cut.get(id(step.output)),
+                        lines,
+                        self._partitions.get(value),
+                    )
                 )
                 for value, step in self._locals.items()
             },
@@ -242,13 +248,14 @@ class Sweep:
             if step is None:
                 whole[value] = operation.whole(*map(converted, operation.inputs))
                 continue
-            made = operation.local(
+            call = Call(
                 [mosaics[i] for i in operation.inputs],
                 clean[str(value)],
                 frames.get(str(value)),
                 plan["steps"][str(value)],
                 self._partitions.get(value),
             )
+            made = operation.local(call)
             (whole if step.output is None else mosaics)[value] = made
         if self._scores in mosaics:
             converted(self._scores)
@@ -302,7 +309,7 @@ def _every_pixel(area: Area) -> tuple[Boxes, Boxes]:
     return rows, columns
 
 
-def _sum_plan(area: Area) -> tuple[Frame, tuple[Ints, ...]]:
+def _sum_plan(area: Area) -> tuple[Frame, tuple[Any, ...]]:
     return Frame(*(spans.lines for spans in area)), tuple(
         np.int32(len(spans.sizes)) for spans in area
     )

@@ -1,0 +1,488 @@
+"""Incremental occlusion against the plain way, which runs the net on every occluded image."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import zfkeras as zf
+from zfkeras.incremental import coarse, grouping
+from zfkeras.incremental.axis import Spans, Window
+from zfkeras.incremental.sweep import Lines, Sweep
+from zfkeras.occluder import centres
+
+layers = keras.layers
+CLASSES = 5
+
+
+@keras.saving.register_keras_serializable(package="test")
+class SpatialMean(layers.Layer):
+    """A layer the engine does not know, and which is not local."""
+
+    def call(self, x):
+        return x - keras.ops.mean(x, axis=(1, 2), keepdims=True)
+
+
+@keras.saving.register_keras_serializable(package="test")
+class Shifted(layers.ReLU):
+    """A subclass of a layer the engine knows, that does something else."""
+
+    def call(self, x):
+        return keras.ops.relu(keras.ops.roll(x, 1, axis=2))
+
+
+# === Nets ===
+
+
+def conv(x, filters, size, strides=1, padding="same", activation="relu", **kwargs):
+    return layers.Conv2D(filters, size, strides, padding, activation=activation, **kwargs)(x)
+
+
+def vgg_like(x):
+    for filters in (6, 9):
+        x = layers.MaxPooling2D(2)(conv(conv(x, filters, 3), filters, 3))
+    x = layers.Flatten()(conv(x, 12, 3, name="last"))
+    return layers.Dense(16, activation="relu")(x)
+
+
+def squeezenet_like(x):
+    x = layers.MaxPooling2D(3, 2)(conv(x, 8, 3, 2, "valid"))
+    for _ in range(2):
+        x = conv(x, 4, 1)
+        x = layers.Concatenate()([conv(x, 8, 1), conv(x, 8, 3)])
+    x = layers.MaxPooling2D(3, 2)(x)
+    return layers.GlobalAveragePooling2D()(conv(x, 12, 1, name="last"))
+
+
+def resnet_like(x):
+    x = layers.ZeroPadding2D(3)(x)
+    x = layers.ReLU()(layers.BatchNormalization()(conv(x, 8, 7, 2, "valid", None)))
+    x = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(x))
+    for strides, filters in ((1, 8), (2, 12)):
+        shortcut = layers.BatchNormalization()(conv(x, filters, 1, strides, activation=None))
+        y = layers.Activation("relu")(layers.BatchNormalization()(conv(x, 6, 1, strides)))
+        y = layers.Activation("relu")(layers.BatchNormalization()(conv(y, 6, 3)))
+        y = layers.BatchNormalization()(conv(y, filters, 1, activation=None))
+        x = layers.Activation("relu")(layers.Add()([shortcut, y]))
+    x = conv(x, 7, 3, name="last")
+    return layers.GlobalAveragePooling2D()(x)
+
+
+def mobilenet_like(x):
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(conv(x, 6, 3, 2, activation=None)))
+    for strides in (1, 2):
+        y = layers.ReLU(6.0)(layers.BatchNormalization()(conv(x, 12, 1, activation=None)))
+        y = layers.ZeroPadding2D(((0, 1), (1, 2)))(y) if strides == 2 else y
+        y = layers.DepthwiseConv2D(3, strides, "valid" if strides == 2 else "same")(y)
+        y = layers.ReLU(6.0)(layers.BatchNormalization()(y))
+        y = layers.BatchNormalization()(conv(y, 6, 1, activation=None))
+        x = layers.Add()([x, y]) if strides == 1 else y
+    x = layers.SeparableConv2D(9, 3, padding="same", activation="silu", name="last")(x)
+    return layers.GlobalAveragePooling2D(keepdims=True)(x)
+
+
+def odds_and_ends(x):
+    """Every other local layer, unequal windows and strides, and operations of keras.ops."""
+    x = layers.Normalization(mean=[3, 4, 5], variance=[1, 2, 3])(x)
+    x = conv(x, 4, (3, 2), (1, 2), "valid", "tanh")
+    x = layers.AveragePooling2D((2, 3), (1, 2), "same")(x)
+    y = conv(x, 6, 3, dilation_rate=2, activation="gelu", groups=2)
+    z = layers.Dense(6, "softplus")(layers.LayerNormalization()(x))
+    x = layers.Multiply()([y, z]) + layers.Maximum()([z, layers.LeakyReLU()(y)])
+    x = layers.PReLU("ones", shared_axes=[1, 2])(keras.ops.relu(x) * 0.5)
+    x = layers.Cropping2D(((1, 0), (0, 2)))(layers.UpSampling2D((2, 1))(x))
+    x = layers.MaxPooling2D((3, 2), (2, 1), "same")(x)
+    x = layers.Softmax(name="last")(layers.Dropout(0.5)(x))
+    return layers.Flatten()(layers.AveragePooling2D(2)(x))
+
+
+def nested(x):
+    inner_input = keras.Input(x.shape[1:])
+    inner = keras.Model(inner_input, layers.MaxPooling2D(2)(conv(inner_input, 6, 3)), name="in")
+    shared = layers.Conv2D(6, 3, activation="relu", name="shared")
+    x = shared(shared(inner(x)) if x.shape[-1] == 6 else inner(x))
+    return layers.Flatten()(conv(shared(x), 5, 2, name="last"))
+
+
+def unknown_layer(x):
+    x = layers.MaxPooling2D(2)(conv(x, 6, 3))
+    return layers.Flatten()(conv(SpatialMean()(conv(x, 6, 3)), 6, 3, 2, name="last"))
+
+
+def unknown_subclass(x):
+    return layers.Flatten()(conv(Shifted()(conv(x, 6, 3, 2)), 6, 3, 2, name="last"))
+
+
+def position_dependent(x):
+    """Layers of known types that depend on the place, or on all of them."""
+    x = layers.PReLU("uniform")(conv(x, 5, 3, 2))
+    x = layers.GroupNormalization(1)(x)
+    gate = conv(layers.GlobalAveragePooling2D(keepdims=True)(x), 5, 1, activation="sigmoid")
+    return layers.GlobalMaxPooling2D()(layers.Multiply(name="last")([x, gate]))
+
+
+NETS = [
+    vgg_like,
+    squeezenet_like,
+    resnet_like,
+    mobilenet_like,
+    odds_and_ends,
+    nested,
+    unknown_layer,
+    unknown_subclass,
+    position_dependent,
+]
+
+
+def finished(body, shape=(41, 30, 3)):
+    """A net of pixels with a head, its weights such that occlusion has an effect."""
+    keras.utils.set_random_seed(7)
+    pixels = keras.Input(shape)
+    x = layers.Flatten()(body(layers.Rescaling(1 / 64, offset=-2, name="scaled")(pixels)))
+    return awake(keras.Model(pixels, layers.Dense(CLASSES, name="scores")(x)))
+
+
+def awake(model):
+    """Random biases, and batch statistics of real activations."""
+    rng = np.random.default_rng(5)
+    for weight in model.weights:
+        if weight.path.endswith(("bias", "beta")):
+            weight.assign(0.1 * rng.standard_normal(weight.shape))
+        if weight.path.endswith("gamma"):
+            weight.assign(rng.uniform(0.7, 1.3, weight.shape))
+    norms = [x for x in model.layers if isinstance(x, layers.BatchNormalization)]
+    for norm in norms:
+        norm.momentum = 0.0
+    if norms:
+        model(some_images(model, 4, seed=1), training=True)
+    return model
+
+
+def some_images(model, count=1, seed=0):
+    """Coarse colours and noise."""
+    rng = np.random.default_rng(seed)
+    height, width = model.input_shape[1:3]
+    coarse_colours = rng.uniform(0, 255, (count, 5, 6, 3))
+    smooth = tf.image.resize(coarse_colours, (height, width)).numpy()
+    return np.clip(smooth + rng.normal(0, 10, smooth.shape), 0, 255).astype(np.float32)
+
+
+def assert_equal(model, images, patch_size, strides, layer, *, batch_size=64, **options):
+    """Both ways agree within rounding, measured against what occlusion does."""
+    options = {"patch_size": patch_size, "strides": strides, "layer": layer} | options
+    options["classes"] = list(range(model.output_shape[-1]))
+    plain = zf.occlusion(model, images, softmax=False, **options)
+    ours = zf.occlusion(
+        model, images, softmax=False, method="incremental", batch_size=batch_size, **options
+    )
+    for name in ("probabilities", "activation"):
+        expected, found = getattr(plain, name), getattr(ours, name)
+        assert found.shape == expected.shape
+        assert found.dtype == expected.dtype
+        baseline = getattr(plain, f"baseline_{name}")[:, None, None]
+        effect = np.abs(expected - baseline).max()
+        largest = np.abs(expected).max()
+        assert effect > 0.01 * largest, f"{name} does not react to the occluder"
+        assert np.abs(found - expected).max() <= max(1e-4 * effect, 2e-6 * largest), name
+    top = np.sort(plain.probabilities, axis=-1)
+    clear = top[..., -1] - top[..., -2] > 1e-3
+    np.testing.assert_array_equal(ours.predicted[clear], plain.predicted[clear])
+    np.testing.assert_array_equal(ours.channel, plain.channel)
+    return ours
+
+
+# === Exactness ===
+
+
+@pytest.mark.parametrize("body", NETS, ids=lambda body: body.__name__)
+def test_as_the_plain_way(body):
+    model = finished(body)
+    assert_equal(model, some_images(model, 2), (9, 12), (5, 7), "last")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("ZFNet", {"alignment": "symmetric"}),
+        ("ZFNet", {"alignment": "cuda-convnet"}),
+        ("AlexNet", {"groups": 2}),
+    ],
+)
+def test_the_papers_nets(name, arguments):
+    keras.utils.set_random_seed(3)
+    maker = getattr(zf, name)
+    model = awake(maker(CLASSES, input_shape=(97, 121, 3), width=0.0625, **arguments))
+    model.get_layer("logits").kernel.assign(model.get_layer("logits").kernel * 30)
+    assert_equal(model, some_images(model), (20, 31), (13, 14), "conv5")
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "strides"),
+    [
+        ((50, 70), 11),  # hides all of the image, always
+        ((30, 40), 9),  # larger than the image
+        ((60, 3), (17, 3)),  # larger in one direction
+        (1, 1),  # every pixel
+        ((4, 5), (1, 5)),
+        (8, 8),
+    ],
+)
+def test_any_occluder(patch_size, strides):
+    model = finished(vgg_like, (21, 14, 3))
+    assert_equal(model, some_images(model), patch_size, strides, "last", fill_value=[0, 300, -20])
+
+
+@pytest.mark.parametrize("shape", [(17, 12, 3), (16, 31, 3), (15, 13, 3), (18, 9, 3)])
+def test_maps_down_to_one_pixel(shape):
+    def body(x):
+        x = layers.MaxPooling2D(3, 2, "same")(conv(x, 5, 4, 2))
+        x = zf.MaxPoolWithArgmax2D(3, 2, "ceil")(conv(x, 6, 3, 2, "same"))
+        return layers.Flatten()(conv(x, 6, 3, 3, name="last"))
+
+    model = finished(body, shape)
+    assert_equal(model, some_images(model), 5, 3, "last")
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_batch_size_bounds_a_task_and_changes_nothing(batch_size):
+    model = finished(squeezenet_like)
+    assert_equal(model, some_images(model), 9, 4, "last", batch_size=batch_size)
+
+
+def test_tasks_shrink_with_the_batch_size():
+    model = finished(vgg_like)
+    rows, columns = centres(41, 9, 2), centres(30, 9, 2)
+
+    def places(batch_size):
+        sweep = Sweep(model, (41, 30), rows, columns, (9, 9), batch_size=batch_size)
+        tasks = sweep.tasks()
+        seen = np.zeros(sweep.grid, int)
+        for task in tasks:
+            seen[np.ix_(*task.lines)] += 1
+        assert (seen == 1).all()
+        return max(len(task.lines.rows) * len(task.lines.columns) for task in tasks)
+
+    assert 1 <= places(1) < places(4) <= 4 * places(1) + len(columns) < places(64)
+
+
+def test_a_layer_alone_is_as_with_the_scores():
+    model = finished(vgg_like)
+    (image,) = some_images(model)
+    rows, columns = centres(41, 9, 5), centres(30, 9, 5)
+    fill = np.float32([128, 128, 128])
+    runs = []
+    for scores in (True, False):
+        sweep = Sweep(model, (41, 30), rows, columns, (9, 9), "last", scores)
+        for channel in (0, 3):
+            (task,) = sweep.tasks()
+            runs.append(sweep.run(task, sweep.clean(image), fill, channel))
+    (first, a), (_, b), (none, c), (_, d) = runs
+    assert first.shape == (len(rows), len(columns), CLASSES)
+    assert none is None
+    np.testing.assert_allclose(c, a, rtol=1e-5)
+    np.testing.assert_allclose(d, b, rtol=1e-5)
+    assert np.abs(a - b).max() > 1e-2
+
+
+def test_a_dense_layer_and_the_pixels_themselves():
+    model = finished(vgg_like)
+    assert_equal(model, some_images(model), 9, 5, "scores")
+    assert_equal(model, some_images(model), 9, 5, "scaled")
+
+
+def test_half_precision_runs_whole():
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([
+        keras.Input((20, 24, 3)),
+        layers.Rescaling(1 / 64, offset=-2),
+        layers.Conv2D(6, 3, 2, activation="relu", name="last", dtype="mixed_float16"),
+        layers.Flatten(),
+        layers.Dense(CLASSES),
+    ])  # fmt: skip
+    images = some_images(model)
+    plain, ours = (
+        zf.occlusion(model, images, 7, 4, classes=0, softmax=False, method=method)
+        for method in ("plain", "incremental")
+    )
+    np.testing.assert_allclose(ours.probabilities, plain.probabilities, atol=1e-2)
+
+
+def test_probabilities_are_a_softmax():
+    model = finished(vgg_like)
+    images = some_images(model)
+    plain, ours = (
+        zf.occlusion(model, images, 9, 5, method=method) for method in ("plain", "incremental")
+    )
+    np.testing.assert_allclose(ours.probabilities, plain.probabilities, atol=1e-5)
+    assert ours.activation is None
+
+
+WINDOWS = st.tuples(st.integers(1, 4), st.integers(1, 3), st.sampled_from(["same", "valid"]))
+PLANS = st.lists(
+    st.tuples(st.sampled_from(["conv", "max", "mean", "depthwise"]), WINDOWS),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(
+    plan=PLANS,
+    size=st.tuples(st.integers(6, 20), st.integers(6, 20)),
+    patch=st.tuples(st.integers(1, 25), st.integers(1, 25)),
+    data=st.data(),
+)
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+def test_random_chains(plan, size, patch, data):
+    strides = tuple(data.draw(st.integers(1, side)) for side in patch)
+    pixels = x = keras.Input((*size, 3))
+    x = layers.Rescaling(1 / 64, offset=-2)(x)
+    for kind, (window, stride, padding) in plan:
+        if padding == "valid" and window > min(x.shape[1:3]):
+            padding = "same"
+        x = {
+            "conv": lambda *a: layers.Conv2D(5, *a, activation="tanh"),
+            "max": layers.MaxPooling2D,
+            "mean": layers.AveragePooling2D,
+            "depthwise": layers.DepthwiseConv2D,
+        }[kind](window, stride, padding)(x)
+    keras.utils.set_random_seed(4)
+    model = awake(keras.Model(pixels, layers.Dense(CLASSES)(layers.Flatten()(x))))
+    images = some_images(model)
+    options = {"patch_size": patch, "strides": strides, "classes": [0, 1, 2], "softmax": False}
+    plain = zf.occlusion(model, images, **options).probabilities
+    ours = zf.occlusion(model, images, method="incremental", **options).probabilities
+    bound = 1e-4 * np.ptp(plain, axis=(1, 2)).max() + 2e-6 * np.abs(plain).max()
+    assert np.abs(ours - plain).max() <= bound
+
+
+# === What it spares ===
+
+
+def test_only_the_boxes_are_computed():
+    model = finished(vgg_like, (64, 60, 3))
+    sweep = Sweep(model, (64, 60), centres(64, 8, 4), centres(60, 8, 4), (8, 8))
+    kinds = [type(step.operation).__name__ for step in sweep._locals.values()]
+    assert kinds.count("Convolution") == 5
+    rows, columns = next(iter(sweep._areas.values()))
+    assert rows.sizes.max() == columns.sizes.max() == 8
+    for (a, b), name in zip(sweep._areas.values(), "image rescaled conv".split(), strict=False):
+        assert a.sizes.max() <= 10, name
+        assert b.sizes.max() <= 10, name
+
+
+def test_spans_of_windows_against_loops():
+    for size, stride, before, length, dilation in (
+        (3, 2, 1, 6, 1),
+        (5, 1, 0, 7, 2),
+        (2, 3, 0, 4, 1),
+    ):
+        window = Window(size, stride, before, length, dilation)
+        for start in range(11):
+            for stop in range(start + 1, 12):
+                changed = [
+                    o
+                    for o in range(length)
+                    if any(start <= o * stride - before + t < stop for t in range(size))
+                ]
+                found = window.spans(Spans(np.array([start]), np.array([stop]), 11))
+                if changed:
+                    assert (found.start[0], found.stop[0]) == (changed[0], changed[-1] + 1)
+                assert 0 <= found.start[0] < found.stop[0] <= length
+
+
+def test_groups_trade_calls_for_work():
+    window = Window(3, 1, 1, 40)
+    spans = Spans(np.array([0, 2, 10, 20, 30]), np.array([3, 9, 20, 36, 40]), 40)
+    output = window.spans(spans)
+    few, many = (
+        grouping.partition((window, window), (spans, spans), (output, output), weight)
+        for weight in (1.0, 1e9)
+    )
+    assert [len(part.shapes) for part in few] == [1, 1]
+    assert [len(part.shapes) for part in many] == [5, 5]
+    assert many[0].work < few[0].work
+
+
+# === Coarse to fine ===
+
+
+def place_net(shape=(64, 60, 3)):
+    """A net that looks at one place above all."""
+    pixels = keras.Input(shape)
+    x = conv(layers.Rescaling(1 / 64, offset=-2)(pixels), 5, 3, 2, name="last")
+    keras.utils.set_random_seed(9)
+    model = keras.Model(pixels, layers.Dense(CLASSES)(layers.Flatten()(x)))
+    kernel = 0.002 * np.random.default_rng(1).standard_normal((32, 30, 5, CLASSES))
+    kernel[20:24, 5:9] *= 100
+    model.layers[-1].kernel.assign(kernel.reshape(-1, CLASSES))
+    return model
+
+
+def test_coarse_is_exact_where_it_looked_and_near_elsewhere():
+    model = place_net()
+    images = some_images(model, 2)
+    options = {"patch_size": 9, "strides": 2, "layer": "last", "classes": [0, 1]}
+    plain = zf.occlusion(model, images, **options)
+    found = zf.occlusion(model, images, method="coarse", **options)
+    seen = found.evaluated
+    assert seen.shape == plain.predicted.shape
+    assert 1 / 9 < seen.mean() < 0.8
+    np.testing.assert_allclose(found.probabilities[seen], plain.probabilities[seen], atol=1e-5)
+    np.testing.assert_allclose(found.activation[seen], plain.activation[seen], rtol=1e-4)
+    np.testing.assert_array_equal(found.predicted[seen], plain.predicted[seen])
+    assert seen[:, ::3, ::3].all()
+    error = np.abs(found.probabilities - plain.probabilities).max(axis=(1, 2, 3))
+    assert (found.error > 0).all()
+    assert (error < 4 * found.error).all()
+    assert (error < np.ptp(plain.probabilities, axis=(1, 2)).max(axis=-1) / 4).all()
+
+
+def test_coarse_says_nothing_of_error_where_it_looked_at_everything():
+    model = finished(vgg_like)
+    found = zf.occlusion(model, some_images(model), 20, 20, method="coarse")
+    assert found.evaluated.all()
+    assert found.error.tolist() == [0.0]
+
+
+def test_interpolation_is_linear_between_lines():
+    rows, columns = np.array([0, 4, 6]), np.array([0, 3])
+    plane = rows[:, None] * 2.0 + columns[None] * 5.0
+    found = coarse.interpolated(plane[..., None], rows, columns)[..., 0]
+    np.testing.assert_allclose(found, np.arange(7)[:, None] * 2.0 + np.arange(4)[None] * 5.0)
+    nearest = coarse.nearest(plane.astype(int), rows, columns)
+    np.testing.assert_array_equal(nearest[:, 0], [0, 0, 0, 8, 8, 8, 12])
+
+
+@given(st.lists(st.integers(0, 2**7 - 1), min_size=1, max_size=8))
+@settings(deadline=None)
+def test_rectangles_cover_every_place(bits):
+    places = np.array([[b >> k & 1 for k in range(7)] for b in bits], bool)
+    seen = np.zeros_like(places)
+    for rows, columns in coarse.rectangles(places):
+        seen[np.ix_(rows, columns)] = True
+    assert seen[places].all()
+    assert seen.any() == places.any()
+
+
+def test_restless_cells_are_those_with_a_step():
+    values = np.zeros((4, 5, 1))
+    values[:, 3:] = 1
+    found = coarse.restless_cells(values, 0.1)
+    np.testing.assert_array_equal(found, [[0, 0, 1, 0]] * 3)
+    places = coarse.places_of(found, np.array([0, 2, 4, 5]), np.array([0, 2, 4, 6, 7]))
+    np.testing.assert_array_equal(places, [[0, 0, 0, 0, 1, 1, 1, 0]] * 6)
+
+
+def test_sub_grids_need_no_new_trace():
+    model = finished(vgg_like)
+    rows, columns = centres(41, 9, 5), centres(30, 9, 5)
+    sweep = Sweep(model, (41, 30), rows, columns, (9, 9))
+    clean, fill = sweep.clean(some_images(model)[0]), np.float32([9, 9, 9])
+    (every,) = sweep.tasks()
+    (some,) = sweep.tasks(Lines(np.array([1, 4]), np.array([0, 2, 5])))
+    expected, _ = sweep.run(every, clean, fill)
+    found, _ = sweep.run(some, clean, fill)
+    np.testing.assert_allclose(found, expected[[1, 4]][:, [0, 2, 5]], rtol=1e-4, atol=1e-5)
+    assert sweep._traced.experimental_get_tracing_count() == 1
