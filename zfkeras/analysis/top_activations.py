@@ -189,10 +189,10 @@ def _empty_results(searcher: Searcher, row: Stream, batch_size: int) -> Results:
 
     def origin(layer: str) -> str:
         below = searcher.graph.steps_to(searcher.values[layer])
-        weights = [(step.path, digests[step.path]) for step in below]
-        return hashlib.sha256(
-            json.dumps([weights, row.identity, searcher.graph.shapes[0], batch_size]).encode()
-        ).hexdigest()[:16]
+        # Not their names, which Keras numbers anew in every process.
+        steps = [(digests[step.path], searcher.graph.shapes[step.outputs[0]]) for step in below]
+        facts = [steps, row.identity, searcher.graph.shapes[0], batch_size]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     return {
         layer: nothing(

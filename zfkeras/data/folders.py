@@ -65,9 +65,10 @@ def image_folder(
     labels = [names.index(file.split("/")[0]) for file in files]
     paths = [str(root / file) for file in files]
     keys = tf.data.Dataset.from_tensor_slices((paths, np.asarray(labels, np.int64)))
+    above = len(os.fsencode(root / "_")) - 1
 
     def file(path: tf.Tensor, _label: tf.Tensor) -> tf.Tensor:
-        return tf.strings.substr(path, len(os.fsencode(root / "_")) - 1, -1)
+        return tf.strings.substr(path, above, -1)
 
     return Source(keys, _read, names, len(files), str(root), skipped, file)
 
