@@ -182,16 +182,11 @@ def fitted(paths: Sequence[Path], net: "keras.Model") -> "np.ndarray":
     return np.stack([image.fit(image.load(path), input_size(net)) for path in paths])
 
 
-def known_class_names(model: str, labels: Path | None) -> list[str] | None:
-    """The names in a file of labels, else the bundled net's, else labels.txt beside the file."""
-    from zfkeras.models.weights import BUNDLED, class_names
+def known_class_names(model: str, labels: Path | None) -> tuple[str, ...] | None:
+    """The names of the model's classes, where they are known; see `load_class_names`."""
+    from zfkeras.models.loading import load_class_names
 
-    if labels is None and model in BUNDLED:
-        return list(class_names(model))
-    beside = Path(model).with_name("labels.txt")
-    if labels is None and not beside.is_file():
-        return None
-    return (labels or beside).read_text(encoding="utf-8").splitlines()
+    return load_class_names(model, labels)
 
 
 def field_or_none(net: "keras.Model", layer: str) -> "ReceptiveField | None":
@@ -265,7 +260,7 @@ def _project_lines(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _summary(found: "Occlusion", index: int, names: list[str] | None) -> dict[str, Any]:
+def _summary(found: "Occlusion", index: int, names: Sequence[str] | None) -> dict[str, Any]:
     from zfkeras.report import figures
 
     top, left, bottom, right = figures.worst_box(found, index)

@@ -69,7 +69,7 @@ class _Job:
     """The command's options, read."""
 
     net: "keras.Model"
-    names: list[str] | None
+    names: tuple[str, ...] | None
     images: list[Path]
     landmarks: Path | None
     layers: str

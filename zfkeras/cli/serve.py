@@ -54,13 +54,13 @@ def export(
 ) -> None:
     """Export a net as the next version of a served model."""
     load_tensorflow()
-    from zfkeras.models.loading import load_model
+    from zfkeras.models.loading import load_class_names, load_model
     from zfkeras.saved_model import export as export_model
 
     version = export_model(
         load_model(model),
         directory,
-        labels=_labels(model, labels),
+        labels=load_class_names(model, labels),
         layers=layer or None,
         occlusion_strides=occlusion_strides,
         occlusion_layer=occlusion_layer,
@@ -72,17 +72,6 @@ def export(
     typer.echo(f"Version {version.name} is in {version}. To serve it:")
     path, name = directory.resolve(), directory.resolve().name
     typer.echo(f"zfkeras serve --model_base_path {path} --model_name {name}")
-
-
-def _labels(model: str, path: Path | None) -> list[str] | None:
-    from zfkeras.models.weights import BUNDLED, class_names
-
-    if path is None and model in BUNDLED:
-        return list(class_names(model))
-    beside = Path(model).with_name("labels.txt")
-    if path is None and not beside.is_file():
-        return None
-    return (path or beside).read_text(encoding="utf-8").splitlines()
 
 
 # --- serve

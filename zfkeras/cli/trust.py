@@ -218,7 +218,7 @@ def _tested(
     labels: Path | None,
     randomize: bool,
     quiet: bool,
-) -> "tuple[Faithfulness, Pictures, list[str] | None]":
+) -> "tuple[Faithfulness, Pictures, tuple[str, ...] | None]":
     """The tests of `compare` and `faithfulness`, the pictures, and the classes' names."""
     load_tensorflow()
     from zfkeras.analysis import explanations

@@ -18,8 +18,7 @@ from zfkeras.demo.learning import Trained
 from zfkeras.evaluation import input_size
 from zfkeras.graph import receptive_field
 from zfkeras.image import Picture, Pictures
-from zfkeras.models.loading import load_model
-from zfkeras.models.weights import BUNDLED, class_names
+from zfkeras.models.loading import load_class_names, load_model
 from zfkeras.report import figures, views
 
 CREDITS = {
@@ -38,7 +37,7 @@ class Net:
     @classmethod
     def load(cls, model: str) -> "Net":
         """A bundled net by its name, or a .keras file."""
-        return cls(load_model(model), class_names(model) if model in BUNDLED else None)
+        return cls(load_model(model), load_class_names(model))
 
     @property
     def words(self) -> str:
@@ -46,7 +45,7 @@ class Net:
         if self.class_names is None:
             return "Photographs that come with scikit-learn, as one convnet sees them."
         return (
-            "Photographs that come with scikit-learn, as the bundled net sees them. It knows "
+            "Photographs that come with scikit-learn, as a trained net sees them. It knows "
             f"{len(self.class_names)} classes and nothing else: {', '.join(self.class_names)}. "
             "Whatever it is shown, it has to call it one of these."
         )

@@ -6,7 +6,7 @@ import keras
 
 # Importing them registers our classes with Keras, which its loader needs.
 from zfkeras import constraints, layers, optimizer
-from zfkeras.models.weights import BUNDLED
+from zfkeras.models.weights import BUNDLED, class_names
 from zfkeras.models.zfnet import ZFNet
 
 _REGISTERED = (constraints, layers, optimizer)
@@ -48,3 +48,26 @@ def load_model(source: str | Path) -> keras.Model:
             f"Keras can't load this model ({str(error).splitlines()[0]}); allowed is a file that "
             f"`model.save` wrote with all its custom layers registered. Received: {str(source)!r}"
         ) from error
+
+
+def load_class_names(source: str | Path, labels: Path | None = None) -> tuple[str, ...] | None:
+    """The names of a model's classes, where they are known.
+
+    Args:
+        source: As in `load_model`.
+        labels: A file with a name on each line; default: the bundled net's own, or labels.txt
+            beside the file, which `zfkeras train` writes.
+
+    Returns:
+        The names, or None where nobody wrote them down.
+
+    Example:
+        >>> load_class_names("somewhere/net.keras") is None
+        True
+    """
+    if labels is None and str(source) in BUNDLED:
+        return class_names(str(source))
+    beside = Path(source).with_name("labels.txt")
+    if labels is None and not beside.is_file():
+        return None
+    return tuple((labels or beside).read_text(encoding="utf-8").splitlines())
