@@ -45,7 +45,8 @@ class Result:
             ValueError: The file holds something else.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # Opened here, for np.load would leave a damaged file open.
+            with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 found = {name: file[name] for name in file.files}
             settings = json.loads(str(found.pop(_SETTINGS)))
             return cls(**found, **{name: _tuples(value) for name, value in settings.items()})
