@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from zfkeras.graph import IMAGES, Graph, Step, Values
-from zfkeras.reverse import blank
+from zfkeras.reverse import as_dense, blank
 from zfkeras.rules import Call, OneChannel, has_logits, logits, rules_for
 
 Tensor = Any
@@ -74,8 +74,8 @@ class Way:
             for rule in self.rules[step]:
                 signal = rule(call, signal)
             for i, part in zip(step.inputs, _as_list(signal), strict=True):
-                signals[i] = _dense(signals[i]) + _dense(part) if i in signals else part
-        return _dense(signals[IMAGES])
+                signals[i] = as_dense(signals[i]) + as_dense(part) if i in signals else part
+        return as_dense(signals[IMAGES])
 
     def trip(self, images: Tensor, channels: Tensor, whole: bool) -> tuple[Tensor, ...]:
         """Up and down with one channel per image, int32 (N,), -1 for its strongest.
@@ -157,17 +157,13 @@ def _signal_at(step: Step, signals: dict[int, Any], kept: Values) -> Any:
     found = [signals.pop(i, None) for i in step.outputs]
     if len(found) == 1:
         return found[0]
-    some = _dense(next(x for x in found if x is not None))
+    some = as_dense(next(x for x in found if x is not None))
     pairs = zip(found, step.outputs, strict=True)
-    return [blank(kept[i], some) if x is None else _dense(x) for x, i in pairs]
+    return [blank(kept[i], some) if x is None else as_dense(x) for x, i in pairs]
 
 
 def _as_list(signal: Any) -> list[Any]:
     return list(signal) if isinstance(signal, list | tuple) else [signal]
-
-
-def _dense(signal: Any) -> Tensor:
-    return signal.dense() if isinstance(signal, OneChannel) else signal
 
 
 def _wide(x: Tensor) -> Tensor:
