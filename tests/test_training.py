@@ -219,12 +219,26 @@ def test_a_net_with_other_classes_is_refused(tmp_path):
 # === Resuming ===
 
 
-def test_more_epochs_in_the_same_folder_are_another_run(tmp_path):
-    train(net(), tmp_path, 1)
-    with pytest.raises(ValueError, match="holds a training with another seed.*Received: 5"):
-        train(net(), tmp_path, 1, seed=5)
+def test_another_training_in_the_same_folder_is_refused(tmp_path):
+    train(net(), tmp_path, 1, change={"schedule": "cosine"})
+    for arguments, message in (
+        ({"seed": 5}, "another seed.*Received: 5"),
+        ({"change": {"schedule": "cosine", "colour": 0.0}}, "holds a training with another recipe"),
+        ({"source": pictures(25)}, "another examples. Allowed is.*Stored: 24. Received: 25"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(net(), tmp_path, 1, **({"change": {"schedule": "cosine"}} | arguments))
     with pytest.raises(ValueError, match="another recipe"):
-        train(net(), tmp_path, 2)
+        train(net(), tmp_path, 2, change={"schedule": "cosine"})  # it would have fallen slower
+
+
+def test_a_plateau_run_can_be_extended(tmp_path):
+    train(net(), tmp_path / "parts", 1)
+    extended = net()
+    history = train(extended, tmp_path / "parts", 2)
+    straight = net()
+    assert history == train(straight, tmp_path / "whole", 2)
+    assert equal(extended, straight)
 
 
 def test_a_finished_run_is_not_done_again(tmp_path):

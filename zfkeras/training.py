@@ -190,8 +190,11 @@ def _adapt_mean(model: keras.Model, source: Source, recipe: Recipe) -> None:
 
 def _fingerprint(model: keras.Model, source: Source, recipe: Recipe, seed: int) -> dict[str, Any]:
     """What must be the same for a training to be the same."""
+    settings = dataclasses.asdict(recipe)
+    if recipe.schedule == "plateau":
+        del settings["epochs"]  # nothing before the last epoch depends on it: it may be extended
     return {
-        "recipe": dataclasses.asdict(recipe),
+        "recipe": settings,
         "seed": seed,
         "classes": list(source.class_names),
         "examples": source.cardinality,
