@@ -116,8 +116,8 @@ def measure(case, rounds, count):
     (sweep, tasks), planning, _ = timed(prepare)
 
     def incremental():
-        clean = sweep.clean(image)
-        found = [sweep.run(task, clean, FILL, channel) for task in tasks]
+        clean = sweep.clean(image, channel)
+        found = [sweep.run(task, clean, FILL) for task in tasks]
         parts = [scores if layer is None else sums[..., None] for scores, sums in found]
         return np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
 

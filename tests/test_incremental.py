@@ -277,7 +277,7 @@ def test_a_layer_alone_is_as_with_the_scores():
         sweep = Sweep(model, (41, 30), rows, columns, (9, 9), "last", scores)
         for channel in (0, 3):
             (task,) = sweep.tasks()
-            runs.append(sweep.run(task, sweep.clean(image), fill, channel))
+            runs.append(sweep.run(task, sweep.clean(image, channel), fill))
     (first, a), (_, b), (none, c), (_, d) = runs
     assert first.shape == (len(rows), len(columns), CLASSES)
     assert none is None

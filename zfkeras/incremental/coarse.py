@@ -68,7 +68,9 @@ def rectangles(places: Booleans) -> list[tuple[Ints, Ints]]:
         [(array([0, 2]), array([1, 2]))]
     """
     patterns, which = np.unique(places, axis=0, return_inverse=True)
-    groups = [(np.flatnonzero(which.ravel() == k), pattern) for k, pattern in enumerate(patterns)]
+    groups: list[Group] = [
+        (np.flatnonzero(which.ravel() == k), pattern) for k, pattern in enumerate(patterns)
+    ]
     groups = [group for group in groups if group[1].any()]
     while len(groups) > 1:
         saving, i, j = max(
@@ -78,8 +80,8 @@ def rectangles(places: Booleans) -> list[tuple[Ints, Ints]]:
         )
         if saving < 0:
             break
-        joined = _joined(groups[i], groups[j])
-        groups = [group for k, group in enumerate(groups) if k not in (i, j)] + [joined]
+        groups.append(_joined(groups[i], groups[j]))
+        del groups[i], groups[j]  # j < i
     return [(rows, np.flatnonzero(pattern)) for rows, pattern in groups]
 
 

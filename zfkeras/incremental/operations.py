@@ -108,7 +108,13 @@ class Operation:
 
 @dataclass(frozen=True, eq=False)
 class Pointwise(Operation):
-    """A function of one pixel's channels, the same for all pixels."""
+    """A function of one pixel's channels, the same for all pixels.
+
+    Attributes:
+        by_channel: Whether it sees each channel by itself.
+    """
+
+    by_channel: bool = False
 
     def area(self, inputs: Sequence[Area]) -> Area | None:
         """The input's."""

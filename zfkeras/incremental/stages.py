@@ -77,7 +77,10 @@ def _has_plain_arguments(step: Step) -> bool:
 def _activation(function: Callable) -> list[Stage]:
     if function is keras.activations.linear:
         return []
-    return [(Pointwise if function in _POINTWISE_ACTIVATIONS else Operation, function, {})]
+    if function not in _POINTWISE_ACTIVATIONS:
+        return [(Operation, function, {})]
+    by_channel = function not in (keras.activations.softmax, keras.activations.log_softmax)
+    return [(Pointwise, function, {"by_channel": by_channel})]
 
 
 def _weights(variable: Any, *shape: int) -> Weights:

@@ -6,10 +6,16 @@ from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from zfkeras.graph import Step
-from zfkeras.incremental.operations import Affine, Operation, PointConvolution
-from zfkeras.incremental.sliding import Convolution, DepthwiseConvolution
+from zfkeras.incremental.operations import Affine, Operation, PointConvolution, Pointwise
+from zfkeras.incremental.sliding import (
+    Convolution,
+    DepthwiseConvolution,
+    TapProducts,
+    TapSum,
+)
 from zfkeras.incremental.stages import Shapes, stages
 
 
@@ -76,3 +82,31 @@ def _scaled_convolution(convolution: Any, affine: Any) -> Operation:
         kernel=convolution.kernel * scale,
         bias=convolution.bias * affine.scale + affine.shift,
     )
+
+
+# === A single map ===
+
+
+def single_map(made: Sequence[Operation], channel: Any) -> list[Operation] | None:
+    """The operations with the last one, a convolution, for one map only; None if it isn't one.
+
+    An activation may follow the convolution.
+
+    Args:
+        made: Operations that only serve the last one's output.
+        channel: The map, an integer tensor or variable.
+    """
+    count = 2 if isinstance(made[-1], Pointwise) and made[-1].by_channel else 1
+    before, last, after = made[:-count], made[-count], list(made[len(made) - count + 1 :])
+    if type(last) is not Convolution or last.groups > 1 or max(last.size) == 1:
+        return None
+    taps = last.size[0] * last.size[1]
+    between = 1 + max(operation.output for operation in made)
+    products = TapProducts(last.function, last.inputs, between, last.kernel, channel)
+    fields = {f.name: getattr(last, f.name) for f in dataclasses.fields(last)}
+    one_tap_each = np.eye(taps, dtype=np.float32).reshape(*last.size, taps, 1)
+    sums = TapSum(
+        **fields | {"inputs": (between,), "kernel": one_tap_each, "weight": float(taps)},
+        channel=channel,
+    )
+    return [*before, products, sums, *after]

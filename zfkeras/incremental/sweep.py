@@ -13,7 +13,7 @@ from zfkeras.graph import IMAGES, walk
 from zfkeras.incremental.axis import Ints, Spans, clipped
 from zfkeras.incremental.mosaic import Boxes, Frame, Mosaic, box_sums
 from zfkeras.incremental.operations import Area, Call, GlobalAverage, Operation, Partitions, Site
-from zfkeras.incremental.steps import operations
+from zfkeras.incremental.steps import operations, single_map
 
 Tensor = Any
 Floats = NDArray[np.float32]
@@ -27,6 +27,13 @@ class Lines(NamedTuple):
 
     rows: Ints
     columns: Ints
+
+
+class Clean(NamedTuple):
+    """What tasks need to know of an image as it is, and which map is summed up."""
+
+    maps: dict[str, Any]
+    channel: int
 
 
 class Task(NamedTuple):
@@ -58,7 +65,8 @@ class Sweep:
         columns: (S,) the occluder's centres.
         patch_size: (height, width) of the occluder.
         layer: A layer one of whose maps is summed up.
-        scores: Whether the model's output is wanted; if not, nothing beyond the layer is computed.
+        scores: Whether the model's output is wanted; if not, nothing beyond the layer is computed,
+            and of a convolutional layer only the one map.
         batch_size: As many whole images as may be in memory; the places are cut into tasks that
             take about as much.
 
@@ -84,6 +92,9 @@ class Sweep:
         wanted = [value for value in (self._layer, self._scores) if value is not None]
         steps = graph.steps_to(wanted[-1]) if len(wanted) == 1 else graph.steps
         self._operations = operations(steps, graph.shapes, wanted)
+        self._channel = tf.Variable(0, trainable=False)
+        single = None if scores else single_map(self._operations, self._channel)
+        self._operations, self._is_single = single or self._operations, single is not None
         hidden = [
             _hidden(centres, size, length)
             for centres, size, length in zip((rows, columns), patch_size, image_size, strict=True)
@@ -104,25 +115,24 @@ class Sweep:
         """Tasks for the crossings of some grid lines, or of all; good for any image."""
         return [Task(part, self._plan(part)) for part in self._parts(lines or self._every_line())]
 
-    def clean(self, image: Floats) -> Any:
-        """What the tasks need to know of an image (H, W, C) as it is."""
-        return self._clean(tf.constant(image[None]))
+    def clean(self, image: Floats, channel: int = 0) -> Clean:
+        """What the tasks need to know of an image (H, W, C), and of the map to be summed up."""
+        self._channel.assign(channel)
+        return Clean(self._clean(tf.constant(image[None])), channel)
 
-    def run(
-        self, task: Task, clean: Any, fill: Floats, channel: int = 0
-    ) -> tuple[Floats | None, Floats | None]:
+    def run(self, task: Task, clean: Clean, fill: Floats) -> tuple[Floats | None, Floats | None]:
         """Hides each place of a task.
 
         Args:
             task: One of `tasks`.
             clean: What `clean` returned for the image.
             fill: (C,) the occluder's colour.
-            channel: The map of the layer to be summed up.
 
         Returns:
             The model's outputs (I, J, classes) and the map's sums (I, J), each None if unwanted.
         """
-        arguments = clean, tf.constant(fill, tf.float32), tf.constant(channel), task.plan
+        self._channel.assign(clean.channel)
+        arguments = clean.maps, tf.constant(fill, tf.float32), task.plan
         if self._traced is None:
             self._traced = tf.function(self._run, _specs(arguments), autograph=False)
         scores, sums = self._traced(*arguments)
@@ -215,15 +225,16 @@ class Sweep:
         return {str(v): x for v, x in values.items() if v in self._areas or v in self._locals}
 
     def _run(
-        self, clean: dict[str, Tensor], fill: Tensor, channel: Tensor, plan: Any
+        self, clean: dict[str, Tensor], fill: Tensor, plan: Any
     ) -> tuple[Tensor | None, Tensor | None]:
+        channel = tf.constant(0) if self._is_single else self._channel
         mosaics, whole = self._run_operations(clean, fill, plan)
         scores = None if self._scores is None else whole[self._scores]
         if self._layer is None:
             return scores, None
         if self._layer in mosaics:
             change = tf.gather(mosaics[self._layer].change, [channel], axis=2)
-            before = tf.reduce_sum(clean[str(self._layer)][..., channel])
+            before = tf.reduce_sum(tf.gather(clean[str(self._layer)], channel, axis=-1))
             return scores, before + box_sums(change, *plan["sums"])[:, 0]
         maps = tf.gather(whole[self._layer], channel, axis=-1)
         return scores, tf.reduce_sum(maps, list(range(1, maps.shape.rank)))
@@ -322,6 +333,6 @@ def _size(shape: Any, image: Tensor) -> tuple[int, ...]:
 
 def _specs(arguments: Any) -> Any:
     """The signature of any task's arguments: index vectors may have any length."""
-    clean, fill, channel, plan = tf.nest.map_structure(tf.type_spec_from_value, arguments)
+    clean, fill, plan = tf.nest.map_structure(tf.type_spec_from_value, arguments)
     plan = tf.nest.map_structure(lambda s: tf.TensorSpec([None] * s.shape.rank, s.dtype), plan)
-    return clean, fill, channel, plan
+    return clean, fill, plan

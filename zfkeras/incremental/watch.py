@@ -101,7 +101,8 @@ class _View:
         self._sweep = sweep
         self._question = question
         self._index = index
-        self._clean = sweep.clean(question.images[index])
+        channel = 0 if question.channel is None else int(question.channel[index])
+        self._clean: Any = sweep.clean(question.images[index], channel)
         self.kept = question.classes.shape[1]
         width = self.kept + (question.channel is not None)
         self.values = np.zeros((*sweep.grid, width), np.float32)
@@ -111,10 +112,9 @@ class _View:
     def look(self, tasks: Iterable[Task]) -> None:
         """Looks at the places of some tasks."""
         question, n = self._question, self._index
-        channel = 0 if question.channel is None else int(question.channel[n])
         for task in tasks:
             at = np.ix_(*task.lines)
-            scores, sums = self._sweep.run(task, self._clean, question.fill[n], channel)
+            scores, sums = self._sweep.run(task, self._clean, question.fill[n])
             answers: Any = tf.nn.softmax(scores).numpy() if question.softmax else scores
             self.values[..., : self.kept][at] = answers[..., question.classes[n]]
             self.predicted[at] = answers.argmax(axis=-1)
