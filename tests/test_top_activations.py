@@ -136,6 +136,28 @@ def test_a_net_without_a_fixed_input_size(rng):
     np.testing.assert_array_equal(top.keys, keys)
 
 
+def test_half_precision_nets_give_float32(images):
+    keras.utils.set_random_seed(1)
+    net = keras.Sequential([
+        keras.Input((HEIGHT, WIDTH, 3)),
+        keras.layers.Conv2D(4, 3, activation="relu", name="conv", dtype="mixed_bfloat16"),
+    ])  # fmt: skip
+    top = top_activations(net, images, ["conv"], k=3, batch_size=29)["conv"]
+    values, positions, keys = expected(net, images, "conv", 3)
+    np.testing.assert_array_equal(top.values, values)
+    np.testing.assert_array_equal(top.positions, positions)
+    np.testing.assert_array_equal(top.keys, keys)
+    assert top.values.dtype == np.float32
+
+
+def test_what_is_kept_does_not_grow_with_the_data_set(net, images):
+    def size(count):
+        many = np.concatenate([images] * count)
+        return {name: part[:2] for name, part in contents(top_activations(net, many, k=3)).items()}
+
+    assert size(5) == size(1)
+
+
 def test_statistics_are_of_all_images(net, images):
     labels = np.arange(29) % 3
     data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)

@@ -116,7 +116,7 @@ def _strong(
     peaks = tf.cast(tf.reduce_max(block_peaks, 1), tf.float32)
     peaks = tf.where(is_sound[:, None], peaks, np.nan)
     peaks = tf.where(keys[:, None] >= 0, peaks, -np.inf)
-    best, image = tf.math.top_k(tf.transpose(peaks), min(k, maps.shape[0]))  # of equals the first
+    best, image = tf.math.top_k(tf.transpose(peaks), min(k, keys.shape[0]))  # of equals the first
     value, key = (bound[:, None] for bound in weakest)
     enters = (best > value) | ((best == value) & (tf.gather(keys, image) < key))
     pairs = tf.where(enters)
