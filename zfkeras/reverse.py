@@ -191,14 +191,14 @@ def _convolution_adjoint(call: Call, signal: Any) -> Any:
     own_operation = type(conv).convolution_op is not keras.layers.Conv2D.convolution_op
     if own_operation or tuple(conv.dilation_rate) != (1, 1):
         return _linear_adjoint(call, as_dense(signal))
-    kernel = tf.cast(conv.kernel, signal.dtype)
-    if kernel.shape[2] == shape[3] and shape[1:3].is_fully_defined():
+    kernel, grouped = tf.cast(conv.kernel, signal.dtype), conv.kernel.shape[2] != shape[3]
+    if shape[1:3].is_fully_defined():
         frame = Frame(tuple(shape[1:3]), conv.kernel_size, conv.strides, conv.padding)
-        if isinstance(signal, OneChannel):
+        if isinstance(signal, OneChannel) and not grouped:
             return one_filter_adjoint(kernel, signal.maps, signal.channels, frame)
-        if frame.suits_phases(depth=shape[3]):
-            return phase_adjoint(kernel, signal, frame)
-        return plain_adjoint(kernel, signal, frame, shape[3])
+        if frame.suits_phases(depth=shape[3]) and not grouped:
+            return phase_adjoint(kernel, as_dense(signal), frame)
+        return plain_adjoint(kernel, as_dense(signal), frame, shape[3])
     # Not by Keras' own operation: it compiles grouped convolutions with XLA, whose adjoints are
     # twelve times slower on a CPU.
     signal, padding = as_dense(signal), conv.padding.upper()

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from zfkeras import layers, ops
-from zfkeras.convolution import Frame, transpose_by_phases
+from zfkeras.convolution import Frame, transpose, transpose_by_phases
 from zfkeras.graph import Step
 from zfkeras.local.boxes import Window
 from zfkeras.local.crops import OUTSIDE, SOMEWHERE, Crops
@@ -115,7 +115,10 @@ def _is_pointwise(step: Step) -> bool:
 def _convolution(step: Step, window: Window) -> Down | None:
     layer = step.operation
     kind = known_type(layer, _VALID)
-    if kind is None:
+    own_operation = (
+        kind is keras.layers.Conv2D and type(layer).convolution_op is not kind.convolution_op
+    )
+    if kind is None or own_operation:
         return None
     if kind is keras.layers.Conv2D and tuple(layer.dilation_rate) == (1, 1):
         return Down(lambda crops, signal: _transposed(crops, step, window, signal), spills=True)
@@ -133,13 +136,7 @@ def _transposed(crops: Crops, step: Step, window: Window, signal: Tensor) -> Ten
     grouped = kernel.shape[2] != depth
     if Frame((0, 0), window.size, strides, "valid").suits_phases(depth) and not grouped:
         return transpose_by_phases(kernel, signal, strides[0])
-    return tf.raw_ops.Conv2DBackpropInput(
-        input_sizes=_input_shape(crops, step, window, signal),
-        filter=kernel,
-        out_backprop=signal,
-        strides=[1, *strides, 1],
-        padding="VALID",
-    )
+    return transpose(kernel, signal, strides, depth)
 
 
 def _input_shape(crops: Crops, step: Step, window: Window, signal: Tensor) -> Tensor:

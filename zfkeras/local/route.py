@@ -83,6 +83,19 @@ class Route:
             raise NotLocal(f"Layer '{step.path}' has a rule that is not known to be local.")
         return downs  # type: ignore[return-value]
 
+    def _mixes(self, i: int) -> bool:
+        """Whether, on its way down from value `i`, a signal outside the map gets inside.
+
+        The pixels outside the image are left out in the end.
+        """
+        makers = [step for step in self.way.steps if i in step.outputs]
+        if not makers:  # the images
+            return False
+        (step,) = makers
+        if self.reach.windows[step].size != (1, 1):
+            return True
+        return not self._downs[step][-1].spills and any(map(self._mixes, step.inputs))
+
     def _traced_down(self) -> Any:
         """`_down` as one graph for any number of units and any boxes."""
         maps, tables = tf.nest.map_structure(
@@ -127,4 +140,4 @@ class Route:
         """What a step sends to one of its inputs, in that input's box."""
         box = crops.under(self.reach.windows[step], crops.boxes[step.outputs[0]])
         fitted = crops.fit(part, box, i)
-        return crops.mask(fitted, i) if self._downs[step][-1].spills else fitted
+        return crops.mask(fitted, i) if self._downs[step][-1].spills and self._mixes(i) else fitted

@@ -122,6 +122,7 @@ def project_units(
             rule.
 
     Example:
+        >>> import keras
         >>> pixels = keras.Input((40, 30, 3))
         >>> maps = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(pixels)
         >>> maps = keras.layers.MaxPooling2D(2)(maps)
@@ -164,6 +165,7 @@ def iterate_units(
         that suits the computation (image by image, units nearby together); each unit comes once.
 
     Example:
+        >>> import keras
         >>> model = keras.Sequential([keras.Input((9, 9, 3)), keras.layers.Conv2D(2, 3, name="c")])
         >>> images = np.ones((2, 9, 9, 3))
         >>> for index, part in iterate_units(DeconvNet(model), images, "c", [[1, 0, 0, 1]]):
