@@ -44,7 +44,9 @@ def serve(
         rows, pictures = ask(client, net, photo, layer)
     return {
         "words": "The net was exported as a TensorFlow SavedModel, served by a process of its "
-        "own, and asked over HTTP. What it answers is what the library computes.",
+        "own, and asked over HTTP. It crops a picture as the papers do, so that it sees a little "
+        "less of the photograph than above; given the same pixels, it answers as the library "
+        "does.",
         "rows": rows,
         "pictures": pictures,
         "commands": [
@@ -144,7 +146,7 @@ def ask(
     pictures = [
         {"picture": unit.image, "caption": "what the served net saw"},
         {"picture": unit.projection, "caption": f"its answer to deconv, {layer}"},
-        {"picture": image.to_display(own.pixels[0, 0]), "caption": "the library's own"},
+        {"picture": image.to_display(own.pixels[0, 0]), "caption": "the library's own projection"},
         {"picture": hidden.heat_map, "caption": f"its answer to occlusion, {hidden.class_name}"},
     ]
     return rows, pictures
