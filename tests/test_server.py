@@ -396,7 +396,8 @@ def test_paths_outside_the_api(url):
     page = httpx.get(url)
     assert page.status_code == 200
     assert "version 7: AVAILABLE" in page.text
-    assert "<code>convolve</code>" in page.text
+    assert "<code>two</code><td>a, b<td>&rarr; total, twice" in page.text
+    assert 'href="/v1/models/empty%2Fone"' in page.text
 
 
 # --- The graph's own errors
@@ -426,7 +427,7 @@ def test_many_at_once_each_get_their_own_answer(url):
 
 
 def test_status_does_not_wait_behind_inference(url):
-    started, body = time.monotonic(), {"signature_name": "slow", "instances": [400]}
+    started, body = time.monotonic(), {"signature_name": "slow", "instances": [800]}
     slow = threading.Thread(target=post, args=(url, body))
     slow.start()
     time.sleep(0.1)

@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Iterable
+from urllib.parse import quote
 
 from zfkeras.server.errors import ServingError
 from zfkeras.server.versions import Model
@@ -21,10 +22,11 @@ td {{ padding: .15rem 1.2rem .15rem 0; vertical-align: top }}
 {models}
 """
 _MODEL = """<h2>{name}</h2>
-<p>{versions}. <a href="/v1/models/{name}">Status</a>,
-<a href="/v1/models/{name}/metadata">metadata</a>.</p>
+<p>{versions}. <a href="/v1/models/{path}">Status</a>,
+<a href="/v1/models/{path}/metadata">metadata</a>.</p>
 <table>{signatures}</table>
 """
+_ROW = "<tr><td><code>{}</code><td>{}<td>&rarr; {}</tr>"
 
 
 def index_page(models: Iterable[Model]) -> str:
@@ -33,9 +35,12 @@ def index_page(models: Iterable[Model]) -> str:
 
 
 def _model(model: Model) -> str:
-    states = [f"version {v}: {s.state} {s.error_message}" for v, s in model.states().items()]
+    states = [
+        f"version {v}: {s.state} {s.error_message}".strip() for v, s in model.states().items()
+    ]
     return _MODEL.format(
         name=html.escape(model.config.name),
+        path=quote(model.config.name, safe=""),
         versions=html.escape(", ".join(states) or "no version yet"),
         signatures="".join(_signatures(model)),
     )
@@ -48,7 +53,9 @@ def _signatures(model: Model) -> Iterable[str]:
         return
     for name, definition in sorted(definitions.items()):
         if not name.startswith("__"):
-            inputs, outputs = (
-                ", ".join(sorted(side)) for side in (definition.inputs, definition.outputs)
-            )
-            yield f"<tr><td><code>{name}</code><td>{inputs}<td>&rarr; {outputs}</tr>"
+            cells = (name, _names(definition.inputs), _names(definition.outputs))
+            yield _ROW.format(*map(html.escape, cells))
+
+
+def _names(tensors: Iterable[str]) -> str:
+    return ", ".join(sorted(tensors))
