@@ -1,9 +1,9 @@
 """What single operations do to whole maps and to mosaics.
 
 A local operation knows which boxes of its output change with given boxes of its inputs (`area`)
-and makes the output's mosaic from its inputs' (`local`). The weights are constants in the traced
-graph, which spares TensorFlow from laying them out anew at every call. An operation without an
-area runs on whole maps.
+and makes the output's mosaic from its inputs' (`local`). There the weights are constants of the
+traced graph, which spares TensorFlow from laying them out anew at every call. An operation without
+an area runs on whole maps, by the layer itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -253,20 +253,13 @@ class PointConvolution(Operation):
 
     Attributes:
         kernel: (C, D).
-        bias: (D,)
     """
 
-    kernel: Weights
-    bias: Weights
+    kernel: Any = None
 
     def area(self, inputs: Sequence[Area]) -> Area | None:
         """The input's."""
         return inputs[0]
-
-    def whole(self, *inputs: Tensor) -> Tensor:
-        """A convolution, which TensorFlow joins with the activation."""
-        kernel = tf.constant(self.kernel[None, None])
-        return tf.nn.bias_add(tf.nn.conv2d(inputs[0], kernel, 1, "VALID"), self.bias)
 
     def local(self, call: Call) -> Mosaic:
         """The matrix times the change."""

@@ -181,20 +181,13 @@ class Convolution(Sliding):
     bias: Any = None
     groups: int = 1
 
-    def whole(self, *inputs: Tensor) -> Tensor:
-        """The convolution of whole maps."""
-        return tf.nn.bias_add(self._convolve(inputs[0], self.padding.upper()), self.bias)
-
     def of_boxes(self, boxes: Tensor, pads: Pads) -> Tensor:
         """The convolution without its bias."""
-        return self._convolve(boxes, pads)
-
-    def _convolve(self, x: Tensor, padding: Any) -> Tensor:
         # TensorFlow has no grouped convolution on the CPU outside XLA.
         kernels = np.split(self.kernel, self.groups, axis=3)
-        parts = tf.split(x, self.groups, axis=3) if self.groups > 1 else [x]
+        parts = tf.split(boxes, self.groups, axis=3) if self.groups > 1 else [boxes]
         made = [
-            tf.nn.conv2d(part, tf.constant(kernel), self.strides, padding, dilations=self.dilation)
+            tf.nn.conv2d(part, tf.constant(kernel), self.strides, pads, dilations=self.dilation)
             for part, kernel in zip(parts, kernels, strict=True)
         ]
         return tf.concat(made, 3) if self.groups > 1 else made[0]
@@ -246,7 +239,9 @@ class TapSum(Convolution):
 
     def whole(self, *inputs: Tensor) -> Tensor:
         """The sums and the bias."""
-        sums = self._convolve(inputs[0], self.padding.upper())
+        sums = tf.nn.conv2d(
+            inputs[0], self.kernel, self.strides, self.padding.upper(), dilations=self.dilation
+        )
         return sums + tf.gather(tf.constant(self.bias), self.channel)
 
 
@@ -256,24 +251,15 @@ class DepthwiseConvolution(Sliding):
 
     Attributes:
         kernel: (h, w, C, multiplier).
-        bias: (C multiplier,)
     """
 
     kernel: Any = None
-    bias: Any = None
-
-    def whole(self, *inputs: Tensor) -> Tensor:
-        """The convolution of whole maps."""
-        return tf.nn.bias_add(self._convolve(inputs[0], self.padding.upper()), self.bias)
 
     def of_boxes(self, boxes: Tensor, pads: Pads) -> Tensor:
         """The convolution without its bias."""
-        return self._convolve(tf.pad(boxes, pads), "VALID")
-
-    def _convolve(self, x: Tensor, padding: str) -> Tensor:
-        strides = [1, *self.strides, 1]
-        kernel = tf.constant(self.kernel)
-        return tf.nn.depthwise_conv2d(x, kernel, strides, padding, dilations=self.dilation)
+        kernel, strides = tf.constant(self.kernel), [1, *self.strides, 1]
+        padded = tf.pad(boxes, pads)
+        return tf.nn.depthwise_conv2d(padded, kernel, strides, "VALID", dilations=self.dilation)
 
 
 @dataclass(frozen=True, eq=False)

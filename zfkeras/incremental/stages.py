@@ -91,23 +91,49 @@ def _weights(variable: Any, *shape: int) -> Weights:
 
 
 def _convolution(layer: Any, _: Step) -> list[Stage] | None:
-    kernel, bias = _weights(layer.kernel), _weights(layer.bias, layer.filters)
-    window = {"size": layer.kernel_size, "strides": layer.strides, "padding": layer.padding}
+    kernel = _weights(layer.kernel)
     if layer.kernel_size == (1, 1) and layer.groups == 1:
-        return [
+        linear = _linear(keras.ops.conv, layer.kernel, layer.bias, padding="valid")
+        first: list[Stage] = [
             *_subsampling(layer.strides),
-            *_point_convolution(kernel[0, 0], bias),
-            *_activation(layer.activation),
+            (PointConvolution, linear, {"kernel": kernel[0, 0]}),
         ]
-    arguments = window | {
-        "dilation": layer.dilation_rate,
+        return first + _activation(layer.activation)
+    linear = _linear(keras.ops.conv, layer.kernel, layer.bias, **_window(layer))
+    arguments = _sliding(layer) | {
         "weight": float(kernel.shape[2] * kernel.shape[3]),
         "skips": True,
         "kernel": kernel,
-        "bias": bias,
+        "bias": _weights(layer.bias, layer.filters),
         "groups": layer.groups,
     }
-    return [(Convolution, _unused, arguments), *_activation(layer.activation)]
+    return [(Convolution, linear, arguments), *_activation(layer.activation)]
+
+
+def _linear(function: Callable, kernel: Any, bias: Any, **options: Any) -> Callable:
+    """A layer without its activation."""
+
+    def call(x: Any) -> Any:
+        made = function(x, kernel, **options)
+        return made if bias is None else made + bias
+
+    return call
+
+
+def _window(layer: Any) -> dict[str, Any]:
+    """The window as `keras.ops` names it."""
+    names = ("strides", "padding", "data_format", "dilation_rate")
+    return {name: getattr(layer, name) for name in names}
+
+
+def _sliding(layer: Any) -> dict[str, Any]:
+    """The window as `Sliding` names it."""
+    return {
+        "size": layer.kernel_size,
+        "strides": layer.strides,
+        "padding": layer.padding,
+        "dilation": layer.dilation_rate,
+    }
 
 
 def _subsampling(strides: tuple[int, int]) -> list[Stage]:
@@ -117,47 +143,31 @@ def _subsampling(strides: tuple[int, int]) -> list[Stage]:
     return [(Resample, lambda x: x[:, ::rows, ::columns], {"step": strides})]
 
 
-def _point_convolution(kernel: Weights, bias: Weights) -> list[Stage]:
-    return [(PointConvolution, _unused, {"kernel": kernel, "bias": bias})]
-
-
-def _unused(*_: Any) -> Any:
-    """In place of a function for operations that bring their own."""
-    raise NotImplementedError
-
-
 def _dense(layer: Any, _: Step) -> list[Stage]:
-    kernel, bias = _weights(layer.kernel), _weights(layer.bias, layer.units)
-    return _point_convolution(kernel, bias) + _activation(layer.activation)
+    linear = _linear(keras.ops.matmul, layer.kernel, layer.bias)
+    arguments = {"kernel": _weights(layer.kernel)}
+    return [(PointConvolution, linear, arguments), *_activation(layer.activation)]
 
 
 def _depthwise(layer: Any, _: Step) -> list[Stage] | None:
-    kernel = _weights(layer.kernel)
-    bias = _weights(layer.bias, kernel.shape[2] * kernel.shape[3])
-    stages = _depthwise_convolution(layer, kernel, bias)
+    stages = _depthwise_convolution(layer, layer.kernel, layer.bias)
     return stages and stages + _activation(layer.activation)
 
 
-def _depthwise_convolution(layer: Any, kernel: Weights, bias: Weights) -> list[Stage]:
+def _depthwise_convolution(layer: Any, kernel: Any, bias: Any) -> list[Stage]:
     if layer.strides[0] != layer.strides[1]:
         return []  # TensorFlow wants one stride
-    arguments = {
-        "size": layer.kernel_size,
-        "strides": layer.strides,
-        "padding": layer.padding,
-        "dilation": layer.dilation_rate,
-        "weight": _MOVE * len(bias),
-        "kernel": kernel,
-        "bias": bias,
-    }
-    return [(DepthwiseConvolution, _unused, arguments)]
+    linear = _linear(keras.ops.depthwise_conv, kernel, bias, **_window(layer))
+    kernel = _weights(kernel)
+    arguments = {"weight": _MOVE * kernel.shape[2] * kernel.shape[3], "kernel": kernel}
+    return [(DepthwiseConvolution, linear, _sliding(layer) | arguments)]
 
 
 def _separable(layer: Any, _: Step) -> list[Stage] | None:
-    depthwise, pointwise = _weights(layer.depthwise_kernel), _weights(layer.pointwise_kernel)
-    bias = np.zeros(pointwise.shape[2], np.float32)
-    stages = _depthwise_convolution(layer, depthwise, bias)
-    last = _point_convolution(pointwise[0, 0], _weights(layer.bias, layer.filters))
+    stages = _depthwise_convolution(layer, layer.depthwise_kernel, None)
+    kernel = layer.pointwise_kernel
+    linear = _linear(keras.ops.conv, kernel, layer.bias, padding="valid")
+    last: list[Stage] = [(PointConvolution, linear, {"kernel": _weights(kernel)[0, 0]})]
     return stages and stages + last + _activation(layer.activation)
 
 
