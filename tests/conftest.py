@@ -6,7 +6,6 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-import keras
 import numpy as np
 import pytest
 
@@ -42,6 +41,8 @@ def rng():
 @pytest.fixture(scope="session")
 def tiny():
     """A tiny ZFNet on images of 72 x 64, untrained, with visibly different classes."""
+    import keras
+
     import zfkeras as zf
 
     keras.utils.set_random_seed(4)
