@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from zfkeras.graph import walk
+from zfkeras.pictures import pictures
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -84,15 +85,18 @@ def is_softmax(operation: Any) -> bool:
     return named or getattr(operation, "activation", None) is keras.activations.softmax
 
 
-def check_images(model: keras.Model, images: ArrayLike) -> Floats:
-    """The images as float32 (N, H, W, C), or an error that says why they do not fit the model."""
-    images = np.asarray(images)
+def check_images(model: keras.Model, images: Any) -> Floats:
+    """The images as float32 (N, H, W, C), or an error that says why they do not fit the model.
+
+    They may be an array, a picture, a folder or a `tf.data.Dataset`: see `zfkeras.pictures`.
+    """
     expected = getattr(model, "input_shape", (None,) * 4)
     if not isinstance(expected, tuple) or len(expected) != 4:
         raise ValueError(
             "This model takes no images. Expected one input of shape (N, H, W, C). "
             f"Received: model={model.name!r} with input_shape={expected}"
         )
+    images = pictures(images, expected[1:3])
     sizes = zip(expected[1:], images.shape[1:], strict=False)
     fits = images.ndim == 4 and all(wanted in (None, size) for wanted, size in sizes)
     if not fits or not images.size:

@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from zfkeras.answers import Answers, check_images, class_of_each
 from zfkeras.occluder import colours, rectangle
-from zfkeras.pictures import pictures
 from zfkeras.results import Result
 
 Floats = NDArray[np.float32]
@@ -142,7 +141,7 @@ def correspondence(
         >>> found.distances.shape, found.random_distances.shape
         ((1, 1, 3), (10, 1, 3))
     """
-    images = check_images(model, pictures(images, model.input_shape[1:3]))
+    images = check_images(model, images)
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
     _check(images, layers, draws)
     masks = part_masks(parts, images.shape[:3], patch_size)

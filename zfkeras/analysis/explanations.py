@@ -59,7 +59,7 @@ class Settings:
 
 def explanations(
     model: keras.Model,
-    images: ArrayLike,
+    images: Any,
     methods: tuple[str, ...] = METHODS,
     classes: ArrayLike | None = None,
     settings: Settings | None = None,
@@ -72,7 +72,7 @@ def explanations(
 
     Args:
         model: Functional or Sequential classifier; it is only read.
-        images: (N, H, W, C) pixels.
+        images: (N, H, W, C) pixels, a picture, a folder or a `tf.data.Dataset`.
         methods: Some of `METHODS`.
         classes: A class for all images or one for each; default: the predicted.
         settings: How they are made.

@@ -19,7 +19,6 @@ from zfkeras.analysis.explanations import METHODS, Settings, explanations
 from zfkeras.analysis.sanity import deletion_insertion, randomization, rank_correlation
 from zfkeras.answers import Answers, check_images, class_of_each
 from zfkeras.occluder import colours
-from zfkeras.pictures import pictures
 from zfkeras.results import Result
 
 Floats = NDArray[np.float32]
@@ -106,7 +105,7 @@ def faithfulness(
         >>> found.deletion.shape, found.layers, found.areas()["deletion"].shape
         ((2, 1, 6), ('logits',), (2, 1))
     """
-    images = check_images(model, pictures(images, model.input_shape[1:3]))
+    images = check_images(model, images)
     methods = (methods,) if isinstance(methods, str) else tuple(methods)
     _check(methods, steps)
     answers = Answers(model)

@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from zfkeras.answers import Answers, check_images, class_of_each
 from zfkeras.occluder import colours
-from zfkeras.pictures import pictures
 from zfkeras.results import Result
 from zfkeras.transforms import check_amounts, matrix, transform
 
@@ -114,7 +113,7 @@ def invariance(
         >>> found.distances[:, 0, 1]
         array([0., 0.], dtype=float32)
     """
-    images = check_images(model, pictures(images, model.input_shape[1:3]))
+    images = check_images(model, images)
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
     amounts = check_amounts(transforms)
     fill = _filling(images, fill_value)

@@ -96,7 +96,7 @@ class Occlusion(Result):
 
 def occlusion(
     model: keras.Model,
-    images: ArrayLike,
+    images: Any,
     patch_size: int | tuple[int, int] = 45,
     strides: int | tuple[int, int] = 8,
     fill_value: float | Sequence[float] | str = 128.0,
@@ -115,7 +115,8 @@ def occlusion(
 
     Args:
         model: any Keras model from (N, H, W, C) images to (N, classes) scores.
-        images: (N, H, W, C) uint8 or float, 0..255, at least one.
+        images: (N, H, W, C) uint8 or float, 0..255, at least one; or a picture, a folder of
+            pictures or a `tf.data.Dataset`, see `zfkeras.pictures`.
         patch_size: side of the occluder, or (height, width); may exceed the image.
         strides: step between its centres, or (down, across); at most `patch_size`.
         fill_value: a grey value, one value a channel, or "mean": each image's mean colour.
