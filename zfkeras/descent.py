@@ -27,7 +27,7 @@ class Way:
         self.rules = {step: rules_for(step, method, overlap, user) for step in self.steps[:-1]}
         self.rules[head] = rules_for(head, method, overlap, user, from_logits=self.from_logits)
         self.read = {i for step in self.steps for i in self._reads(step)}
-        self._traced: dict[Any, Any] = {}
+        self._made: dict[Any, Any] = {}
 
     def _reads(self, step: Step) -> Iterator[int]:
         """The values that the rules of `step` need to know."""
@@ -135,11 +135,15 @@ class Way:
             ),
         )
 
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` makes, which is made on the first call and kept under `key`."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
     def _trace(self, key: Any, function: Callable, specs: Callable[[], tuple]) -> Any:
-        if key not in self._traced:
-            traced = tf.function(function, autograph=False)
-            self._traced[key] = traced.get_concrete_function(*specs())
-        return self._traced[key]
+        traced = tf.function(function, autograph=False)
+        return self.once(key, lambda: traced.get_concrete_function(*specs()))
 
     def _images(self, size: tuple[int, ...]) -> tf.TensorSpec:
         return tf.TensorSpec((None, *size), self.graph.dtype)

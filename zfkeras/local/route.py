@@ -79,7 +79,7 @@ class Route:
         *before, last = self.way.rules[step]  # before the layer itself, its built-in activation
         downs = [down_on_crops(step, rule, IN_PLACE) for rule in before]
         downs.append(down_on_crops(step, last, self.reach.windows[step]))
-        if None in downs:
+        if None in downs or len(step.outputs) > 1:
             raise NotLocal(f"Layer '{step.path}' has a rule that is not known to be local.")
         return downs  # type: ignore[return-value]
 

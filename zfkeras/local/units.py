@@ -192,7 +192,8 @@ class _Job:
         self.graph, self.layer, self.batch_size = deconv.graph, layer, batch_size
         self.size = _check_images(self.images[:0], deconv.graph).shape[1:]
         way = deconv._way(layer)
-        self.scope: OnCrops | OnWholeImages = scope_of(way, self.size)
+        scope = way.once(("local", self.size), lambda: scope_of(way, self.size))
+        self.scope: OnCrops | OnWholeImages = scope
         self.units = _check_units(units, (len(self.images), *self.scope.map_size, way.depth), layer)
 
     def empty(self, units: np.ndarray) -> UnitProjections:
