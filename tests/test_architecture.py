@@ -37,6 +37,7 @@ LEVELS = [
     ("data.stream", 4),
     ("models.architecture", 3),
     ("models.weights", 3),
+    ("models.loading", 5),
     ("models", 4),
     ("fields", 3),
     ("graph", 4),

@@ -160,6 +160,7 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(run, folder, tmp_path)
         (["occlude", "a.png", "--patch-size", "a,b"], "--patch-size a,b"),
         (["occlude", "a.png", "--fill-value", "blur"], "--fill-value blur"),
         (["occlude", "a.png", "--class", "7"], "classes=7"),
+        (["occlude", "a.png", "--method", "fast"], "method='fast'"),
         (["occlude", "a.png", "--layer", "conv9"], "conv9"),
         (["occlude", "a.png", "--labels", "gone.txt"], "gone.txt"),
         (["occlude", "a.png", "--labels", "two.txt"], "5 classes. Received: 2 labels"),

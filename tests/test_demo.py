@@ -106,8 +106,8 @@ def test_a_server_that_dies_at_once_is_reported(tmp_path):
         asking._wait(process, "http://127.0.0.1:1", "net", tmp_path / "server.log")
 
 
-def test_an_error_in_a_step_ends_the_demo_with_its_own_words(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(story, "train", lambda *_: None)
+def test_a_wrong_model_is_refused_before_any_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(story, "train", lambda *_: pytest.fail("trained"))
     words = ["zfkeras", "demo", "--model", "gone.keras", "--output", str(tmp_path), "--no-serve"]
     monkeypatch.setattr("sys.argv", words)
     with pytest.raises(SystemExit) as stopped:

@@ -81,6 +81,7 @@ def occlude(
     fill_value: str = typer.Option("128", help="Grey value, R,G,B or mean."),
     layer: str = typer.Option("", help="Of panels b and c [default: conv5 where there is one]."),
     watch: int | None = typer.Option(None, "--class", help="Number of the class [default: top]."),
+    method: str = typer.Option("plain", help="plain, incremental (the same, faster) or coarse."),
     batch_size: int = typer.Option(64, help="Pictures in memory at a time."),
     labels: Path | None = _LABELS,
     output: Path = typer.Option(Path("occlusion"), help="Folder for the pictures and arrays."),
@@ -111,6 +112,7 @@ def occlude(
         fill_value=fill,
         layer=layer or None,
         classes=watch,
+        method=method,
         batch_size=batch_size,
         progress=not as_json,
     )

@@ -58,10 +58,10 @@ def run(
     """
     budget, folder, step = budget or Budget(), Path(output), Stopwatch(say)
     folder.mkdir(parents=True, exist_ok=True)
+    net = Net.load(budget.model)  # first of all: a wrong name should cost no minute of training
     with step("Train a small ZFNet on generated images"):
         trained = train(budget, folder, say)
     with step("Look into a net at photographs"):
-        net = Net.load(budget.model)
         photos = photographs(net)
         looks = look(budget, net, photos, folder)
     with step("Occlude photographs and generated images"):
