@@ -51,7 +51,7 @@ def run(
 def summary(found: Invariance, class_names: Sequence[str] | None) -> dict[str, Any]:
     """Means over images: how far a small and the largest step take each layer, and the answer.
 
-    "small" is the transform next to none, "largest" the one farthest from it.
+    "small" is the transform next to none, "largest" the one farthest from it (half a turn).
     """
     rows: dict[str, Any] = {
         "classes": [class_name(number, class_names) for number in found.classes],
@@ -59,9 +59,10 @@ def summary(found: Invariance, class_names: Sequence[str] | None) -> dict[str, A
     }
     for kind in dict.fromkeys(found.kinds.tolist()):
         points = np.flatnonzero(found.points(kind))
-        distance = np.abs(found.amounts[points] - (1.0 if kind == "scale" else 0.0))
-        order = points[np.argsort(distance, kind="stable")]
-        small = next((i for i in order if not _is_nothing(found, i)), order[-1])
+        size = _size(kind, found.amounts[points])
+        moved = points[size > 0] if (size > 0).any() else points
+        ends = {"small": np.argmin, "largest": np.argmax}
+        chosen = {end: moved[pick(_size(kind, found.amounts[moved]))] for end, pick in ends.items()}
         rows[kind] = {
             name: {
                 "amount": float(found.amounts[i]),
@@ -70,10 +71,15 @@ def summary(found: Invariance, class_names: Sequence[str] | None) -> dict[str, A
                     zip(found.layers, found.unit_distances[:, :, i].mean(0).tolist(), strict=True)
                 ),
             }
-            for name, i in (("small", small), ("largest", order[-1]))
+            for name, i in chosen.items()
         }
     return rows
 
 
-def _is_nothing(found: Invariance, index: int) -> bool:
-    return bool(found.amounts[index] == (1.0 if found.kinds[index] == "scale" else 0.0))
+def _size(kind: str, amounts: np.ndarray) -> np.ndarray:
+    """How far from nothing: from no shift, from a factor of 1, from the upright."""
+    if kind == "scale":
+        return np.abs(amounts - 1)
+    if kind == "rotation":
+        return 180 - np.abs(np.abs(amounts) % 360 - 180)
+    return np.abs(amounts)
