@@ -30,3 +30,5 @@ def load_tensorflow() -> None:
         import tensorflow
 
         tensorflow.constant(0)
+        # It would warn of retracing whenever several analyses trace the same function.
+        tensorflow.get_logger().setLevel("ERROR")
