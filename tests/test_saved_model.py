@@ -204,7 +204,7 @@ def test_occlusion_pixels_is_the_library(ask, tiny, pixels):
 
 
 def test_the_heat_map_is_the_mean_over_the_occluders_on_a_pixel(ask, pixels):
-    for size in (13, 30):  # the stride itself: beyond the last occluder its own value counts
+    for size in (13, 30):
         answer = ask(
             "occlusion_pixels",
             pixels=pixels[:1],
@@ -215,10 +215,18 @@ def test_the_heat_map_is_the_mean_over_the_occluders_on_a_pixel(ask, pixels):
         rows, columns = answer["rows"][0], answer["columns"][0]
         for y in range(H):
             for x in (0, 5, 31, W - 1):
-                down = [r for r in range(6) if 0 <= y - rows[r] + size // 2 < size] or [5]
-                across = [c for c in range(6) if 0 <= x - columns[c] + size // 2 < size] or [5]
+                down = [r for r in range(6) if 0 <= y - rows[r] + size // 2 < size]
+                across = [c for c in range(6) if 0 <= x - columns[c] + size // 2 < size]
                 mean = values[np.ix_(down, across)].mean()
                 np.testing.assert_allclose(heat[y, x], mean, rtol=1e-5)
+
+
+def test_pixels_beyond_the_last_occluder_take_its_value():
+    from zfkeras.saved_model.signatures import _covers
+
+    covers = _covers(np.int32([0, 5]), 10, tf.constant([5, 8]))
+    expected = [[[1] * 3 + [0] * 7, [0] * 3 + [1] * 7], [[1] * 4 + [0] * 6, [0] + [1] * 9]]
+    np.testing.assert_array_equal(covers, expected)
 
 
 def test_occlusion_of_pictures(ask, rng):
