@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import zfkeras as zf
-from zfkeras import ops
+from zfkeras import ops, rules
 
 import networks
 
@@ -455,12 +455,17 @@ def test_sizes_that_are_not_fixed():
 def test_nothing_is_added_to_the_model_and_nothing_traced_twice(chain, pictures):
     nodes = [len(layer._inbound_nodes) for layer in chain.layers]
     configuration, weights = chain.get_config(), chain.get_weights()
-    deconv = zf.DeconvNet(chain)
-    deconv.project(pictures, "conv3", 2)
-    traced = dict(deconv._way("conv3")._traced)
-    for count in (1, 2, 3):
-        deconv.project(pictures[:count], "conv3", 2)
-    assert deconv._way("conv3")._traced == traced
+    traces = []
+
+    def counting(call, signal):
+        traces.append(call.layer.name)
+        return rules.unpool(call, signal)
+
+    deconv = zf.DeconvNet(chain, rules={zf.MaxPoolWithArgmax2D: counting})
+    for count in (3, 1, 2):
+        for channels in (1, [2], 2, None):
+            deconv.project(pictures[:count], "conv3", channels)
+    assert traces == ["pool2", "pool1"] * 2  # for one channel each, and for several
     assert [len(layer._inbound_nodes) for layer in chain.layers] == nodes
     assert chain.get_config() == configuration
     for before, after in zip(weights, chain.get_weights(), strict=True):

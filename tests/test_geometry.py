@@ -158,3 +158,9 @@ def test_indices_may_pick_channels_alone(shared):
         model = keras.Model(pixels, L.Identity(name="same")(odd))
         with pytest.raises(ValueError, match="not how far.*GetItem"):
             zf.receptive_field(model, "same")
+
+
+def test_boxes_hold_pixels_seen_in_part():
+    field = ReceptiveField().back_through((2, 2), (2, 2))
+    assert field == ReceptiveField((1.5, 1.5), (0.5, 0.5), (-0.25, -0.25))
+    assert field.box((1, 6), (5, 5)) == (0, 2, 2, 4)
