@@ -18,6 +18,7 @@ from PIL import Image
 import zfkeras as zf
 from zfkeras.analysis import strongest
 from zfkeras.analysis.map_statistics import statistics_of
+from zfkeras.analysis.search import Searcher
 from zfkeras.analysis.top_activations import (
     TopActivations,
     convolutions,
@@ -207,7 +208,15 @@ def test_shards_merge_to_the_bits_of_one_pass(net, images, shards, tmp_path):
     assert save_results(merged, tmp_path / "other.npz").read_bytes() == one
 
 
-def test_a_search_goes_on_from_its_file(net, images, tmp_path):
+def test_a_search_may_go_on_from_later_images(net, images, tmp_path):
+    images = np.concatenate([images, images])  # ties between both halves
+    settings = {"layers": LAYERS, "k": 3, "batch_size": 4, "path": tmp_path / "top.npz"}
+    for part in (1, 0):
+        found = top_activations(net, images, shard=(part, 2), **settings)
+    assert contents(found) == contents(top_activations(net, images, LAYERS, k=3, batch_size=4))
+
+
+def test_a_search_goes_on_from_its_file(net, images, tmp_path, monkeypatch):
     whole = save_results(top_activations(net, images, LAYERS, batch_size=4), tmp_path / "whole.npz")
 
     class Killed(Exception):
@@ -234,13 +243,20 @@ def test_a_search_goes_on_from_its_file(net, images, tmp_path):
     with pytest.raises(ValueError, match="after number 1[1-3] can't be read"):
         top_activations(net, first, **settings)
     assert load_results(path)["conv1"].seen.tolist() == [[0, 12]]
+    searched = []
+    search = Searcher.__call__
+    monkeypatch.setattr(
+        Searcher, "__call__", lambda *args: searched.append(1) or search(*args), raising=True
+    )
     again = dataclasses.replace(
         first, keys=tf.data.Dataset.from_generator(living, output_signature=spec)
     )
     top_activations(net, again, **settings)
     assert path.read_bytes() == whole.read_bytes()
-    top_activations(net, again, **settings)  # nothing is left to do
+    assert len(searched) == 5  # batches of 4 from image 12 on
+    top_activations(net, again, **settings)
     assert path.read_bytes() == whole.read_bytes()
+    assert len(searched) == 5  # nothing was left to do
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
@@ -316,10 +332,11 @@ def result_of(keys):
         blank.keys[channel, :n] = keys[order]
         blank.labels[channel, :n] = keys[order] % 2
         blank.positions[channel, :n] = np.stack([keys[order], keys[order] + 1], 1)
-    files = np.where(blank.keys < 0, "", np.char.add("f" * 3, (10 ** (blank.keys % 5)).astype(str)))
+    # Names of many lengths: the longest must not leave its width behind when it is merged away.
+    files = [["f" * (key + 1) for key in row] for row in blank.keys.tolist()]
     ranges = strongest._union(np.stack([keys, keys + 1], 1), np.zeros((0, 2), int))
     return dataclasses.replace(
-        blank, files=files, statistics=statistics_of(peaks, keys % 2), seen=ranges
+        blank, files=np.array(files), statistics=statistics_of(peaks, keys % 2), seen=ranges
     )
 
 
@@ -342,6 +359,7 @@ def test_merging_is_associative_commutative_and_idempotent(keys):
     assert bits(d.merge(b).merge(a.merge(c))) == whole
     assert bits(a.merge(b).merge(a)) == bits(b.merge(a))
     assert bits(a.merge(b).merge(b.merge(a))) == bits(a.merge(b))
+    assert bits(a.merge(a.merge(b))) == bits(a.merge(b))
     assert bits(c.merge(c)) == bits(c)
 
 
