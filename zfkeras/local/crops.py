@@ -73,8 +73,12 @@ class Crops:
 
     def mask(self, signal: Tensor, i: int) -> Tensor:
         """Zeros where the box of value `i` hangs over its map."""
-        rows, columns = self._places(i, self.boxes[i])
-        return signal * tf.cast(self._inside(i, rows, columns), signal.dtype)[..., None]
+        inside = self._inside(i, *self._places(i, self.boxes[i]))
+        return tf.cond(
+            tf.reduce_all(inside),
+            lambda: signal,
+            lambda: signal * tf.cast(inside, signal.dtype)[..., None],
+        )
 
     def covered(self, step: Step, window: Window) -> Tensor:
         """Positions of the input's map that each of the output's windows covers, (B, h, w, 1)."""

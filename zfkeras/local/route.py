@@ -98,31 +98,33 @@ class Route:
 
     def _traced_down(self) -> Any:
         """`_down` as one graph for any number of units and any boxes."""
-        maps, tables = tf.nest.map_structure(
-            lambda x: tf.TensorSpec(x.shape, x.dtype), self.up.structured_outputs
-        )
-        units = [tf.TensorSpec(shape, tf.int32) for shape in ((None,), (None, 2), (None,))]
-        boxes = tf.TensorSpec((len(self.depths), 2, 2), tf.int32)
+        maps, tables = self.up.structured_outputs
+        some = tf.TensorSpec((None,), tf.int32)
         traced = tf.function(self._down, autograph=False)
-        return traced.get_concrete_function(maps, tables, *units, boxes)
+        return traced.get_concrete_function(
+            {i: tf.TensorSpec(x.shape, x.dtype) for i, x in tables.items()},
+            tf.TensorSpec((None,), maps.dtype),
+            some,
+            some,
+            tf.TensorSpec((None, 2), tf.int32),
+            tf.TensorSpec((len(self.depths), 2, 2), tf.int32),
+        )
 
     def _down(
         self,
-        maps: Tensor,
         tables: Tables,
+        values: Tensor,
         image: Tensor,
-        position: Tensor,
         channel: Tensor,
+        position: Tensor,
         boxes: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Values (B,) of units and their projections (B, h, w, C), in the pixels' box."""
+    ) -> Tensor:
+        """Projections (B, h, w, C) of units of these values, in the pixels' box."""
         low_high = {i: (boxes[n, 0], boxes[n, 1]) for n, i in enumerate(sorted(self.depths))}
         crops = Crops(self.reach, self.depths, tables, low_high, image, position)
-        at = tf.concat([image[:, None], channel[:, None], position], 1)
-        values = tf.gather_nd(maps, at)
         hot = tf.one_hot(channel, self.depths[self.way.target], dtype=values.dtype)
         pixels = self._descend((hot * values[:, None])[:, None, None], crops)
-        return tf.cast(values, tf.float32), tf.cast(pixels, tf.float32)
+        return tf.cast(pixels, tf.float32)
 
     def _descend(self, seed: Tensor, crops: Crops) -> Tensor:
         signals = {self.way.target: seed}

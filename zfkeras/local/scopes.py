@@ -58,24 +58,27 @@ class OnCrops:
 
     def down(self, state: Any, units: np.ndarray, batch_size: int) -> Iterator[Found]:
         """Projects units, (image, row, column, channel) each, in an order of its own."""
-        units = units.astype("int32")
-        for group, *segments in groups(self._reach, self._route.work, units[:, 1:3]):
-            rows, columns = (
-                self._reach.intervals(axis, *segment) for axis, segment in enumerate(segments)
-            )
-            boxes, corner = self._route.boxes(rows, columns), (rows[IMAGES][0], columns[IMAGES][0])
+        maps, tables = state
+        values = tf.gather_nd(maps, units[:, [0, 3, 1, 2]]).numpy()
+        dead, alive = np.flatnonzero(values == 0), np.flatnonzero(values)
+        yield self._nothing(dead, units)
+        for group, rows, columns in groups(self._reach, self._route.work, units[alive, 1:3]):
+            spans = self._reach.intervals(0, *rows), self._reach.intervals(1, *columns)
+            boxes, corner = self._route.boxes(*spans), [int(span[IMAGES][0]) for span in spans]
             for first in range(0, len(group), batch_size):
-                index = group[first : first + batch_size]
-                image, position, channel = units[index, 0], units[index, 1:3], units[index, 3]
-                values, pixels = self._route.down(
-                    *state, *map(tf.constant, (image, position, channel)), boxes
+                index = alive[group[first : first + batch_size]]
+                image, position, channel = np.split(units[index].astype("int32"), [1, 3], 1)
+                pixels = self._route.down(
+                    tables, values[index], image[:, 0], channel[:, 0], position, boxes
                 )
-                yield Found(
-                    index,
-                    values.numpy(),
-                    pixels.numpy(),
-                    position * self._reach.jumps[IMAGES] + corner,
-                )
+                origins = position * self._reach.jumps[IMAGES] + corner
+                yield Found(index, values[index], np.asarray(memoryview(pixels)), origins)
+
+    def _nothing(self, index: np.ndarray, units: np.ndarray) -> Found:
+        """A pixel of the projections of units that are zero, which are zero everywhere."""
+        pixels = np.zeros((len(index), 1, 1, self._route.depths[IMAGES]), "float32")
+        origins = self.boxes(units[index, 1:3])[:, :2]
+        return Found(index, np.zeros(len(index), "float32"), pixels, origins)
 
 
 class OnWholeImages:
