@@ -1,7 +1,6 @@
 """``zfkeras top`` and ``zfkeras merge``: the strongest units of every feature map."""
 
 import json
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,6 +13,8 @@ from zfkeras.cli.data import DATA_HELP, open_source, report_skipped
 from zfkeras.cli.quiet import load_tensorflow
 
 if TYPE_CHECKING:
+    import keras
+
     from zfkeras.analysis.strongest import Results
     from zfkeras.data.sources import Source
 
@@ -51,19 +52,23 @@ def top(
     strategy = tf.distribute.MirroredStrategy() if mirrored else None
     with strategy.scope() if strategy else nullcontext(), _warnings_as_lines():
         net = load_model(model)
-        source = _source(data, output, net.input_shape[1], not as_json)
+        source = _source(data, output, net, not as_json)
         report_skipped([source])
-        results = top_activations(
-            net,
-            source,
-            [name.strip() for name in layers.split(",")] if layers else None,
-            k,
-            batch_size,
-            part,
-            path=output / (f"top-{part[0]}-of-{part[1]}.npz" if shard else "top.npz"),
-            save_every=save_every,
-            progress=not as_json and sys.stderr.isatty(),
-        )
+        try:
+            results = top_activations(
+                net,
+                source,
+                [name.strip() for name in layers.split(",")] if layers else None,
+                k,
+                batch_size,
+                part,
+                path=output / (f"top-{part[0]}-of-{part[1]}.npz" if shard else "top.npz"),
+                save_every=save_every,
+                progress=not as_json,
+            )
+        except KeyboardInterrupt:
+            typer.echo(f"Interrupted. The same command goes on from {output}.", err=True)
+            raise typer.Exit(130) from None
     skipped = [skip.name for skip in source.skipped]
     _report(results, output, as_json, {"skipped": skipped})
 
@@ -98,11 +103,12 @@ def parse_shard(text: str) -> tuple[int, int]:
     return part, parts
 
 
-def _source(data: str, output: Path, image_size: int, progress: bool) -> "Source":
+def _source(data: str, output: Path, net: "keras.Model", progress: bool) -> "Source":
     from zfkeras.data.stream import open_folder
+    from zfkeras.evaluation import input_size
 
     if data.startswith(("tfds:", "generated:")):
-        return open_source(data, True, None, image_size, progress)
+        return open_source(data, True, None, input_size(net)[0], progress)
     return open_folder(data, output / "checked.json", progress)
 
 
