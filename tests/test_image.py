@@ -245,6 +245,12 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_what_a_killed_writer_left_is_written_over(tmp_path):
+    (tmp_path / ".a.bin.partial").write_bytes(b"half of something longer")
+    assert image.write_atomically(tmp_path / "a.bin", b"new").read_bytes() == b"new"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_exif_orientation_is_applied():
     """Orientation 6: the camera was turned; the stored left edge is shown on top."""
     stored = np.zeros((10, 20, 3), np.uint8)

@@ -7,7 +7,6 @@ import io
 import math
 import os
 import textwrap
-import uuid
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -116,12 +115,18 @@ def save(path: str | os.PathLike[str], picture: ArrayLike) -> Path:
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Writes bytes beside `path` and renames them into place, making folders on the way."""
+    """Writes bytes beside `path` and renames them into place, making folders on the way.
+
+    What a killed process has left half written is written over by the next.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    staged = path.with_name(f".{path.name}.partial")
     try:
-        staged.write_bytes(data)
+        with staged.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         return staged.replace(path)
     finally:
         staged.unlink(missing_ok=True)
