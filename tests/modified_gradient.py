@@ -27,7 +27,7 @@ def _with_gradient(function, rule):
 
         return y, gradient
 
-    return lambda features, name=None: wrapped(features)  # noqa: ARG005 - TensorFlow's signature
+    return lambda features, name=None: wrapped(features)
 
 
 def _straight_through(function):
