@@ -59,6 +59,13 @@ def test_percentile_raises_contrast_and_clips(rng):
     assert contrast[1:].std() > 10 * image.to_display(pixels).astype(int)[1:].std()
 
 
+def test_percentile_leaves_empty_pixels_out():
+    """Most of a deep net's projection is zero; the rest must show all the same."""
+    pixels = np.zeros((1, 60, 50, 3))
+    pixels[0, 3, 4] = 1.0
+    np.testing.assert_array_equal(image.to_display(pixels, percentile=99), image.to_display(pixels))
+
+
 @pytest.mark.parametrize(
     ("pixels", "percentile", "message"),
     [

@@ -160,13 +160,12 @@ def fit(picture: ArrayLike, size: int | tuple[int, int]) -> Picture:
 def to_display(pixels: ArrayLike, percentile: float | None = None) -> Picture:
     """Shows signed projections: zero becomes mid-grey, the sign is kept (spec C4).
 
-    Each projection is scaled by its own largest magnitude, jointly over its colours, so that
-    grey stays grey: ``0.5 + r / (2 max|r|)``. The paper prints no formula.
+    Each is scaled by its own largest magnitude, jointly over its colours, so that grey stays
+    grey: ``0.5 + r / (2 max|r|)``.
 
     Args:
         pixels: (..., H, W, C) signed numbers.
-        percentile: scale by this percentile of the magnitudes (say 99.5) instead of their
-            maximum, clipping the rest, for more contrast.
+        percentile: scale by this percentile of the non-zero magnitudes (say 99.5), not the maximum.
 
     Returns:
         uint8 of the same shape.
@@ -182,12 +181,10 @@ def to_display(pixels: ArrayLike, percentile: float | None = None) -> Picture:
             f"Received: pixels with shape={pixels.shape}, finite={np.isfinite(pixels).all()}"
         )
     if percentile is not None and not 0 < percentile <= 100:
-        raise ValueError(
-            "The percentile is not one. It must lie above 0 and be at most 100. "
-            f"Received: percentile={percentile}"
-        )
-    largest = np.percentile(np.abs(pixels), percentile or 100.0, (-3, -2, -1), keepdims=True)
-    scaled = np.divide(pixels, largest, out=np.zeros_like(pixels), where=largest > 0)
+        raise ValueError(f"A percentile lies in 0..100, above 0. Received: percentile={percentile}")
+    pictures = np.abs(pixels).reshape(-1, math.prod(pixels.shape[-3:]))
+    scales = [np.percentile(p[p > 0], percentile or 100) if p.any() else 1 for p in pictures]
+    scaled = pixels / np.reshape(np.float32(scales), (*pixels.shape[:-3], 1, 1, 1))
     return np.rint(255 * (0.5 + scaled.clip(-1, 1) / 2)).astype(np.uint8)
 
 
@@ -211,8 +208,7 @@ def colour_map(values: ArrayLike, low: float | None = None, high: float | None =
             "Cannot colour these values. They must be one or more finite numbers. "
             f"Received: values with shape={values.shape}"
         )
-    low = values.min() if low is None else low
-    high = values.max() if high is None else high
+    low, high = values.min() if low is None else low, values.max() if high is None else high
     scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
     steps = np.linspace(0, 1, len(_VIRIDIS))
     colours = [np.interp(scaled, steps, _VIRIDIS[:, channel]) for channel in range(3)]
