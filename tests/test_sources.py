@@ -318,6 +318,13 @@ def test_each_epoch_has_another_order_and_other_views(arrays):
     assert not same(whole[:2], whole[2:4])
 
 
+def test_views_differ_between_epochs_and_between_examples():
+    alike = from_arrays(np.full((4, 9, 8, 3), 99, np.uint8), np.zeros(4, int), ["a"])
+    batches = training_batches(alike, AUGMENTATION, 1, epochs=3)
+    views = {images.numpy().tobytes() for images, _ in batches}
+    assert len(views) == 4 * 3
+
+
 def test_an_epoch_shows_each_example_at_most_once():
     images = np.arange(12, dtype=np.float32)[:, None, None, None] * np.ones((12, 9, 8, 3))
     source = from_arrays(images, np.arange(12), [str(i) for i in range(12)])
