@@ -97,8 +97,8 @@ def test_batch_normalisation_and_its_negative_scales():
     model = model_of(CLEAN[0], L.Conv2D(4, 3), norm, L.ReLU(6.0, name="relu"), L.MaxPooling2D(2))
     assert "0 channels" not in str(check_model(model))
     assert found(model)["Batch normalisation"].layers == ("norm",)
-    norm.set_weights([np.array([1.0, -0.5, 2, -1]), *norm.get_weights()[1:]])
-    assert found(model)["2 channels with a negative scale"].layers == ("norm",)
+    norm.set_weights([np.array([1.0, 0.5, 2, -1]), *norm.get_weights()[1:]])
+    assert found(model)["1 channel with a negative scale"].layers == ("norm",)
     assert found(model)["ReLUs with a ceiling"].layers == ("relu",)
 
 
