@@ -242,9 +242,9 @@ def _copy(
         boxes: (top, left, bottom, right) of each in its image.
         image_size: (H, W).
     """
-    ends = np.minimum(origins + pieces.shape[1:3], boxes[:, 2:])
-    ends = np.minimum(ends, image_size)
     starts = np.maximum(np.maximum(origins, boxes[:, :2]), 0)
+    ends = np.minimum(np.minimum(origins + pieces.shape[1:3], boxes[:, 2:]), image_size)
+    ends = np.maximum(ends, starts)  # nothing, where a unit sees only padding
     source = np.concatenate([starts - origins, ends - origins], 1)
     target = np.concatenate([starts, ends], 1) - np.tile(boxes[:, :2], 2)
     for piece, crop, (a, b, c, d), (e, f, g, h) in zip(pieces, crops, source, target, strict=True):
