@@ -13,6 +13,8 @@ from zfkeras.deconvnet import DeconvNet
 from zfkeras.image import Pictures
 from zfkeras.report import figures
 
+PERCENTILE = 99.5  # of a projection's magnitudes, shown at full contrast
+
 
 def run(
     net: keras.Model,
@@ -30,8 +32,8 @@ def run(
     Args:
         net: The model.
         pictures: (N, H, W, 3) uint8.
-        output: Folder for fig7.npz, fig7-NUMBER.png and fig7-NUMBER-others.png: panel (c)'s other
-            images, the same map's projections from up to six other pictures.
+        output: Folder for fig7.npz, fig7-NUMBER.png and fig7-NUMBER-others.png: the rest of panel
+            (c), other pictures above the same map's projections from them.
         layer: Whose strongest map to watch; the paper's is its fifth.
         class_names: Names of the model's classes.
         patch_size: Side of the occluder; default: a fifth of the image (spec F4).
@@ -54,24 +56,25 @@ def run(
     for number in range(len(pictures)):
         channel = int(found.channel[number])  # type: ignore[index]
         maps = deconv.project(pictures, layer, [channel]).pixels[:, 0]
-        panel = image.to_display(maps[number])
+        panel = image.to_display(maps[number], PERCENTILE)
         figure = figures.occlusion(found, pictures, number, class_names, panel)
         rows.append(
             {
                 "picture": str(figures.save(figure, output / f"fig7-{number + 1}.png")),
-                "others": _others(maps, number, output),
+                "others": _others(maps, pictures, number, output),
                 **_told(found, number, class_names),
             }
         )
     return {"arrays": str(found.save(output / "fig7.npz")), "layer": layer, "images": rows}
 
 
-def _others(maps: np.ndarray, number: int, output: Path) -> str | None:
-    """The same map's projections from other images, as one picture."""
-    others = np.delete(maps, number, axis=0)[:6]
-    if not len(others):
+def _others(maps: np.ndarray, pictures: np.ndarray, number: int, output: Path) -> str | None:
+    """Up to six other images above the projections of the same map from them, as one picture."""
+    which = [index for index in range(len(maps)) if index != number][:6]
+    if not which:
         return None
-    sheet = image.grid(list(image.to_display(others)), columns=3)
+    shown = [*pictures[which], *image.to_display(maps[which], PERCENTILE)]
+    sheet = image.grid(shown, columns=len(which))
     return str(image.save(output / f"fig7-{number + 1}-others.png", sheet))
 
 
