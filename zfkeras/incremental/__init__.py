@@ -8,7 +8,8 @@ product of a span of rows and a span of columns. Laid side by side they tile one
 * `axis`: spans along one axis, and how a sliding window carries them to the next map.
 * `grouping`: which boxes share one convolution.
 * `mosaic`: the tensors.
-* `operations`, `sliding`: what single operations do to whole maps and to mosaics.
+* `operations`, `sliding`, `special`: what single operations do to whole maps and to mosaics.
+* `pointwise`, `stages`: which Keras layers are which operations.
 * `steps`: a walked model as operations.
 * `sweep`: one sweep of the occluder over one image, planned and traced once.
 * `coarse`: which places to look at, if not all.

@@ -15,7 +15,8 @@ import numpy as np
 
 from zfkeras.incremental.axis import Ints, Spans, Window
 
-CALL = 5e7  # the cost of a call, in multiply-adds
+CALL = 2e7  # the cost of a call, in multiply-adds
+WEIGHT = 30  # and of each weight it reads: a call on few boxes waits for memory
 MOST = 6  # groups along one axis
 
 
@@ -108,7 +109,7 @@ def partition(
     spans: tuple[Spans, Spans],
     output: tuple[Spans, Spans],
     weight: float,
-    skips: bool = True,
+    skips: tuple[bool, bool] = (True, True),
     calls: int = 1,
 ) -> tuple[Partition, Partition]:
     """The groups of rows and of columns with the least work.
@@ -118,18 +119,20 @@ def partition(
         spans: The boxes in the layer's input.
         output: The boxes in its output.
         weight: Multiply-adds of a pair of taps.
-        skips: Whether the layer skips taps on its own zeros.
+        skips: Whether the layer skips taps on its own zeros along rows, along columns.
         calls: How often each pair of groups will be called.
     """
     rows, columns = (
-        list(_partitions(w, reaches(w, s, o), skips))
-        for w, s, o in zip(window, spans, output, strict=True)
+        list(_partitions(w, reaches(w, s, o), skip))
+        for w, s, o, skip in zip(window, spans, output, skips, strict=True)
     )
+    taps = [-(-w.size // w.dilation) for w in window]
+    call = calls * (CALL + WEIGHT * weight * taps[0] * taps[1])
 
     def cost(pair: tuple[Partition, Partition]) -> float:
         down, across = pair
         pairs = len(down.shapes) * len(across.shapes)
-        return down.work * across.work * weight + pairs * calls * CALL
+        return down.work * across.work * weight + pairs * call
 
     return min(itertools.product(rows, columns), key=cost)
 

@@ -8,7 +8,7 @@ an area runs on whole maps, by the layer itself.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -73,6 +73,9 @@ class Operation:
         output: Number of the value it makes.
     """
 
+    is_last: ClassVar[bool] = False
+    """Whether it makes whole outputs, one for each place, from mosaics."""
+
     function: Callable[..., Tensor]
     inputs: tuple[int, ...]
     output: int
@@ -84,12 +87,12 @@ class Operation:
     def area(self, inputs: Sequence[Area]) -> Area | None:
         """The boxes that change with the inputs' boxes; None: they can't be told."""
 
-    def partitions(self, inputs: Sequence[Area], output: Area, calls: int) -> Partitions | None:
+    def partitions(self, inputs: Sequence[Area], output: Any, calls: int) -> Partitions | None:
         """Which boxes go through the layer together, where that is a question.
 
         Args:
             inputs: The inputs' boxes.
-            output: The output's boxes.
+            output: The output's boxes; None where it is whole.
             calls: In how many tasks the places will be cut.
         """
 
@@ -232,7 +235,9 @@ class Resample(Operation):
 
 @dataclass(frozen=True, eq=False)
 class GlobalAverage(Operation):
-    """The mean over all places: a mosaic's last step, for it leaves no places."""
+    """The mean over the map."""
+
+    is_last = True
 
     def plan(self, site: Site) -> Any:
         """The grid lines of the mosaic's rows and columns, and their numbers."""

@@ -36,7 +36,8 @@ class Sliding(Operation):
         padding: "valid", "same" or "ceil".
         dilation: Pixels from one tap to the next.
         weight: About the multiply-adds of a pair of taps; for planning only.
-        skips: Whether it is cheaper on zeros that it puts around the boxes itself.
+        skips: Whether it is cheaper on zeros that it puts around the boxes itself, along rows and
+            along columns.
         nearest: Whether boxes go on outside the map with the nearest pixel inside (else zeros).
     """
 
@@ -45,7 +46,7 @@ class Sliding(Operation):
     padding: str
     dilation: Pair = (1, 1)
     weight: float = 1.0
-    skips: bool = False
+    skips: tuple[bool, bool] = (False, False)
     nearest: bool = False
 
     def windows(self, area: Area) -> tuple[Window, Window]:
@@ -65,7 +66,7 @@ class Sliding(Operation):
         rows, columns = (w.spans(s) for w, s in zip(windows, inputs[0], strict=True))
         return rows, columns
 
-    def partitions(self, inputs: Sequence[Area], output: Area, calls: int) -> Partitions | None:
+    def partitions(self, inputs: Sequence[Area], output: Any, calls: int) -> Partitions | None:
         """Groups of boxes of similar size."""
         windows = self.windows(inputs[0])
         return partition(windows, inputs[0], output, self.weight, self.skips, calls)
@@ -191,58 +192,6 @@ class Convolution(Sliding):
             for part, kernel in zip(parts, kernels, strict=True)
         ]
         return tf.concat(made, 3) if self.groups > 1 else made[0]
-
-
-@dataclass(frozen=True, eq=False)
-class TapProducts(Operation):
-    """A convolution for a single map, first half: each tap's product, as h w channels.
-
-    A matrix product makes them from each pixel once; the second half then moves h w numbers to
-    where they are summed up, and not a pixel of all channels to each window that sees it.
-
-    Attributes:
-        kernel: (h, w, C, D).
-        channel: The map.
-    """
-
-    kernel: Any = None
-    channel: Any = None
-
-    def area(self, inputs: Sequence[Area]) -> Area | None:
-        """The input's."""
-        return inputs[0]
-
-    def whole(self, *inputs: Tensor) -> Tensor:
-        """The products of all taps at each pixel."""
-        return tf.tensordot(inputs[0], self._filter(), 1)
-
-    def local(self, call: Call) -> Mosaic:
-        """The same of the change."""
-        return call.mosaic(tf.tensordot(call.inputs[0].change, self._filter(), 1))
-
-    def _filter(self) -> Tensor:
-        """(C, h w)"""
-        height, width, depth, _ = self.kernel.shape
-        maps_first = tf.constant(np.ascontiguousarray(np.transpose(self.kernel, (3, 2, 0, 1))))
-        return tf.reshape(tf.gather(maps_first, self.channel), [depth, height * width])
-
-
-@dataclass(frozen=True, eq=False)
-class TapSum(Convolution):
-    """The second half: the sum of the taps in each window; (…, h w) to (…, 1).
-
-    Attributes:
-        channel: The map.
-    """
-
-    channel: Any = None
-
-    def whole(self, *inputs: Tensor) -> Tensor:
-        """The sums and the bias."""
-        sums = tf.nn.conv2d(
-            inputs[0], self.kernel, self.strides, self.padding.upper(), dilations=self.dilation
-        )
-        return sums + tf.gather(tf.constant(self.bias), self.channel)
 
 
 @dataclass(frozen=True, eq=False)

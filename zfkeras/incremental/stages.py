@@ -22,16 +22,17 @@ from zfkeras.incremental.operations import (
     Resample,
     Weights,
 )
+from zfkeras.incremental.pointwise import POINTWISE_FUNCTIONS, Stage, activation
 from zfkeras.incremental.sliding import (
     AveragePooling,
     Convolution,
     DepthwiseConvolution,
     MaxPooling,
 )
+from zfkeras.incremental.special import MapDense
 from zfkeras.layers import LocalResponseNormalization, MaxPoolWithArgmax2D, PixelMean
 
 Shapes = Sequence[tuple[int | None, ...]]
-Stage = tuple[type[Operation], Callable, dict[str, Any]]
 Rule = Callable[[Any, Step], list[Stage] | None]
 _MOVE = 8.0  # multiply-adds that moving one number costs, about
 
@@ -74,15 +75,6 @@ def _has_plain_arguments(step: Step) -> bool:
 # === Layers ===
 
 
-def _activation(function: Callable) -> list[Stage]:
-    if function is keras.activations.linear:
-        return []
-    if function not in _POINTWISE_ACTIVATIONS:
-        return [(Operation, function, {})]
-    by_channel = function not in (keras.activations.softmax, keras.activations.log_softmax)
-    return [(Pointwise, function, {"by_channel": by_channel})]
-
-
 def _weights(variable: Any, *shape: int) -> Weights:
     """A layer's weights as they are now; zeros where it has none."""
     if variable is None:
@@ -98,16 +90,16 @@ def _convolution(layer: Any, _: Step) -> list[Stage] | None:
             *_subsampling(layer.strides),
             (PointConvolution, linear, {"kernel": kernel[0, 0]}),
         ]
-        return first + _activation(layer.activation)
+        return first + activation(layer.activation)
     linear = _linear(keras.ops.conv, layer.kernel, layer.bias, **_window(layer))
     arguments = _sliding(layer) | {
         "weight": float(kernel.shape[2] * kernel.shape[3]),
-        "skips": True,
+        "skips": (True, True),
         "kernel": kernel,
         "bias": _weights(layer.bias, layer.filters),
         "groups": layer.groups,
     }
-    return [(Convolution, linear, arguments), *_activation(layer.activation)]
+    return [(Convolution, linear, arguments), *activation(layer.activation)]
 
 
 def _linear(function: Callable, kernel: Any, bias: Any, **options: Any) -> Callable:
@@ -146,12 +138,33 @@ def _subsampling(strides: tuple[int, int]) -> list[Stage]:
 def _dense(layer: Any, _: Step) -> list[Stage]:
     linear = _linear(keras.ops.matmul, layer.kernel, layer.bias)
     arguments = {"kernel": _weights(layer.kernel)}
-    return [(PointConvolution, linear, arguments), *_activation(layer.activation)]
+    return [(PointConvolution, linear, arguments), *activation(layer.activation)]
+
+
+def flat_dense(flatten: Step, dense: Step, shape: tuple[int | None, ...]) -> list[Stage] | None:
+    """A dense layer on a flattened map of this shape; None if they are something else."""
+    layer = dense.operation
+    if (type(flatten.operation), type(layer)) != (keras.layers.Flatten, keras.layers.Dense):
+        return None
+    if len(shape) != 4 or None in shape[1:] or layer.compute_dtype != "float32":
+        return None
+    _, height, width, depth = shape
+    linear = _linear(keras.ops.matmul, layer.kernel, layer.bias)
+    arguments = {
+        "size": (height, width),
+        "strides": (1, 1),
+        "padding": "valid",
+        "weight": float((depth or 0) * layer.units),
+        "skips": (True, False),
+        "kernel": layer.kernel,
+    }
+    whole = lambda x: linear(flatten(x))  # noqa: E731
+    return [(MapDense, whole, arguments), *activation(layer.activation)]
 
 
 def _depthwise(layer: Any, _: Step) -> list[Stage] | None:
     stages = _depthwise_convolution(layer, layer.kernel, layer.bias)
-    return stages and stages + _activation(layer.activation)
+    return stages and stages + activation(layer.activation)
 
 
 def _depthwise_convolution(layer: Any, kernel: Any, bias: Any) -> list[Stage]:
@@ -168,7 +181,7 @@ def _separable(layer: Any, _: Step) -> list[Stage] | None:
     kernel = layer.pointwise_kernel
     linear = _linear(keras.ops.conv, kernel, layer.bias, padding="valid")
     last: list[Stage] = [(PointConvolution, linear, {"kernel": _weights(kernel)[0, 0]})]
-    return stages and stages + last + _activation(layer.activation)
+    return stages and stages + last + activation(layer.activation)
 
 
 def _max_pooling(layer: Any, step: Step) -> list[Stage]:
@@ -253,7 +266,7 @@ def _parametric_relu(layer: Any, step: Step) -> list[Stage] | None:
 
 
 def _activation_layer(layer: Any, step: Step) -> list[Stage]:
-    return _activation(layer.activation) or _identity(layer, step)
+    return activation(layer.activation) or _identity(layer, step)
 
 
 def _linear_merge(_: Any, step: Step) -> list[Stage]:
@@ -310,25 +323,10 @@ _RULES: dict[type, Rule] = {
     **dict.fromkeys(_named("Add Average Subtract"), _linear_merge),
     **dict.fromkeys(_named("Multiply Maximum Minimum"), _merge),
 }
-_POINTWISE_ACTIVATIONS = [
-    getattr(keras.activations, name)
-    for name in (
-        "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu "
-        "log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus "
-        "softsign sparse_plus squareplus tanh tanh_shrink threshold"
-    ).split()
-]
-_FUNCTIONS = frozenset(
-    (
-        "Relu Relu6 Sigmoid Silu Tanh Softplus Softsign Elu Selu Gelu LeakyRelu HardSigmoid "
-        "HardSilu Absolute Negative Square Sqrt Exp Add Subtract Multiply Divide TrueDivide "
-        "Maximum Minimum"
-    ).split()
-)
 
 
 def _function(step: Step) -> list[Stage] | None:
     """An operation of `keras.ops`: of one map (and numbers), or of maps of one size."""
-    if type(step.operation).__name__ not in _FUNCTIONS:
+    if type(step.operation).__name__ not in POINTWISE_FUNCTIONS:
         return None
     return _pointwise(None, step) if len(step.inputs) == 1 else _merge(None, step)

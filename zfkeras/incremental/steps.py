@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -10,13 +10,10 @@ import numpy as np
 
 from zfkeras.graph import Step
 from zfkeras.incremental.operations import Affine, Operation, PointConvolution, Pointwise
-from zfkeras.incremental.sliding import (
-    Convolution,
-    DepthwiseConvolution,
-    TapProducts,
-    TapSum,
-)
-from zfkeras.incremental.stages import Shapes, stages
+from zfkeras.incremental.pointwise import Stage
+from zfkeras.incremental.sliding import Convolution, DepthwiseConvolution
+from zfkeras.incremental.special import TapProducts, TapSum
+from zfkeras.incremental.stages import Shapes, flat_dense, stages
 
 
 def operations(steps: Sequence[Step], shapes: Shapes, kept: Container[int]) -> list[Operation]:
@@ -28,16 +25,35 @@ def operations(steps: Sequence[Step], shapes: Shapes, kept: Container[int]) -> l
         kept: Values that must be made whether or not a step needs them.
     """
     made: list[Operation] = []
-    for step in steps:
-        inputs, parts = step.inputs, stages(step, shapes)
+    for inputs, outputs, parts in _links(steps, shapes, kept):
         for kind, function, arguments in parts[:-1]:  # values that the graph has no number for
             output = len(shapes) + len(made)
             made.append(kind(function=function, inputs=inputs, output=output, **arguments))
             inputs = (output,)
         kind, function, arguments = parts[-1]
-        for n, output in enumerate(step.outputs):
+        for n, output in enumerate(outputs):
             made.append(kind(_Nth(function, n), inputs, output, **arguments))
     return _folded(made, kept)
+
+
+Link = tuple[tuple[int, ...], tuple[int, ...], list[Stage]]
+
+
+def _links(steps: Sequence[Step], shapes: Shapes, kept: Container[int]) -> Iterator[Link]:
+    """Inputs, outputs and stages of each step, or of two that are better taken together."""
+    readers = Counter(i for step in steps for i in step.inputs)
+    makers = {step.outputs[0]: step for step in steps if len(step.inputs) == 1}
+    joined: dict[int, Link] = {}  # by the value in between
+    for step in steps:
+        between = step.inputs[0]
+        if between in makers and readers[between] == 1 and between not in kept:
+            inputs = makers[between].inputs
+            parts = flat_dense(makers[between], step, shapes[inputs[0]])
+            if parts is not None:
+                joined[between] = inputs, step.outputs, parts
+    for step in steps:
+        if step.outputs[0] not in joined:
+            yield joined.get(step.inputs[0], (step.inputs, step.outputs, stages(step, shapes)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from zfkeras.graph import IMAGES, walk
 from zfkeras.incremental.axis import Ints, Spans, clipped
 from zfkeras.incremental.mosaic import Boxes, Frame, Mosaic, box_sums
-from zfkeras.incremental.operations import Area, Call, GlobalAverage, Operation, Partitions, Site
+from zfkeras.incremental.operations import Area, Call, Operation, Partitions, Site
 from zfkeras.incremental.steps import operations, single_map
 
 Tensor = Any
@@ -181,7 +181,6 @@ class Sweep:
         return {
             value: step.operation.partitions(step.inputs, step.output, calls)
             for value, step in self._locals.items()
-            if step.output is not None
         }
 
     def _plan(self, lines: Lines) -> Any:
@@ -292,7 +291,7 @@ def _route(
         if output is not None and _share(output) <= WORTH:
             areas[operation.output] = output
             steps[operation.output] = _Local(operation, inputs, output)
-        elif isinstance(operation, GlobalAverage):
+        elif operation.is_last:
             steps[operation.output] = _Local(operation, inputs, None)
     return steps, areas
 
