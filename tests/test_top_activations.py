@@ -193,7 +193,7 @@ def test_the_model_is_not_changed_and_named_layers_may_be_one_string(net, images
 # === Sharding, saving, resuming ===
 
 
-@pytest.mark.parametrize("shards", [2, 3, 50])
+@pytest.mark.parametrize("shards", [2, 9])
 def test_shards_merge_to_the_bits_of_one_pass(net, images, shards, tmp_path):
     whole = top_activations(net, images, LAYERS, k=4, batch_size=4)
     parts = [
@@ -396,7 +396,7 @@ def test_nan_is_refused(net, images):
 
 def test_one_nan_anywhere_in_a_map_is_found(rng):
     net = keras.Sequential([keras.Input((12, 17, 3)), keras.layers.Identity(name="x")])
-    for _ in range(20):
+    for _ in range(8):
         images = rng.normal(size=(2, 12, 17, 3)).astype(np.float32)
         images[tuple(rng.integers(0, images.shape))] = np.nan
         with pytest.raises(ValueError, match="Received: nan"):
