@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from zfkeras.cli import demo, look, reproduce, serve, top, train, trust
+from zfkeras.cli import atlas, demo, look, reproduce, serve, top, train, trust
 from zfkeras.version import __version__
 
 app = typer.Typer(
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (demo, train, look, top, trust, reproduce, serve):
+for group in (demo, train, look, top, atlas, trust, reproduce, serve):
     group.register(app)
 
 
@@ -38,6 +38,6 @@ def main() -> None:
     """Runs the command line; bad input is one line on stderr and exit code 2."""
     try:
         app()
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ImportError) as error:
         typer.echo(f"zfkeras: {error}", err=True)
         sys.exit(2)

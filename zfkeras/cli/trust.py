@@ -1,5 +1,6 @@
 """``zfkeras invariance, correspond, check, compare, faithfulness``: what to make of pictures."""
 
+import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,8 @@ LABELS = typer.Option(None, help="Text file with the name of a class on each lin
 LAYERS = typer.Option("", help="Layers, with commas between [default: of the bundled net].")
 CLASSES = typer.Option("", "--classes", help="Class, or one for each picture [default: predicted].")
 JSON = typer.Option(False, "--json", help="Print the result as JSON, nothing else.")
-METHODS = typer.Option("", help="Methods, with commas between [default: all].")
+METHODS = typer.Option("", help="Heat maps, with commas between [default: all].")
+QUICK = typer.Option("", help="Heat maps, with commas between [default: all but the slow ones].")
 
 
 def register(app: typer.Typer) -> None:
@@ -131,7 +133,7 @@ def compare(
 def faithfulness(
     images: list[Path] = IMAGES,
     model: str = MODEL,
-    methods: str = METHODS,
+    methods: str = QUICK,
     classes: str = CLASSES,
     steps: int = typer.Option(24, help="Steps of deletion and insertion."),
     layer: str = typer.Option("", help="Whose units the deconvnet shows [default: last maps]."),
@@ -221,7 +223,7 @@ def _tested(
 ) -> "tuple[Faithfulness, Pictures, tuple[str, ...] | None]":
     """The tests of `compare` and `faithfulness`, the pictures, and the classes' names."""
     load_tensorflow()
-    from zfkeras.analysis import explanations
+    from zfkeras.analysis.explanations import Settings
     from zfkeras.analysis.faithfulness import faithfulness as measure
     from zfkeras.models.loading import load_model
 
@@ -230,14 +232,26 @@ def _tested(
     found = measure(
         net,
         pictures,
-        tuple(methods.split(",")) if methods else explanations.METHODS,
+        tuple(methods.split(",")) if methods else _usual_methods(few=randomize),
         classes=numbers("--classes", classes),
         steps=steps,
         randomize=randomize,
-        settings=explanations.Settings(layer=layer or None),
+        settings=Settings(layer=layer or None),
         progress=not quiet,
     )
     return found, pictures, known_class_names(model, labels)
+
+
+def _usual_methods(few: bool) -> tuple[str, ...]:
+    """All that can be had, or the quick ones only where every layer asks for two more nets."""
+    from zfkeras.analysis.baselines import BASELINES
+    from zfkeras.analysis.explanations import METHODS
+
+    slow = ("smoothgrad", "gradcam++", "scorecam") if few else ()
+    if importlib.util.find_spec("tf_keras_vis") is None:
+        typer.echo(f"Without {', '.join(BASELINES)}: pip install zfkeras[baselines]", err=True)
+        slow = BASELINES
+    return tuple(method for method in METHODS if method not in slow)
 
 
 def _scores(found: "Faithfulness") -> dict[str, Any]:
