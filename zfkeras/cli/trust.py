@@ -247,7 +247,7 @@ def _usual_methods(few: bool) -> tuple[str, ...]:
     from zfkeras.analysis.baselines import BASELINES
     from zfkeras.analysis.explanations import METHODS
 
-    slow = ("smoothgrad", "gradcam++", "scorecam") if few else ()
+    slow: tuple[str, ...] = ("smoothgrad", "gradcam++", "scorecam") if few else ()
     if importlib.util.find_spec("tf_keras_vis") is None:
         typer.echo(f"Without {', '.join(BASELINES)}: pip install zfkeras[baselines]", err=True)
         slow = BASELINES
