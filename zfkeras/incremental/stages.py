@@ -94,12 +94,17 @@ def _convolution(layer: Any, _: Step) -> list[Stage] | None:
     linear = _linear(keras.ops.conv, layer.kernel, layer.bias, **_window(layer))
     arguments = _sliding(layer) | {
         "weight": float(kernel.shape[2] * kernel.shape[3]),
-        "skips": (True, True),
+        "skips": (_is_deep(kernel),) * 2,
         "kernel": kernel,
         "bias": _weights(layer.bias, layer.filters),
         "groups": layer.groups,
     }
     return [(Convolution, linear, arguments), *activation(layer.activation)]
+
+
+def _is_deep(kernel: Weights) -> bool:
+    """Whether skipped taps are worth the convolution's slower edges: not on pixels (measured)."""
+    return kernel.shape[2] >= 16
 
 
 def _linear(function: Callable, kernel: Any, bias: Any, **options: Any) -> Callable:
