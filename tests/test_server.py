@@ -495,7 +495,7 @@ def test_a_new_version_replaces_the_old_and_removing_it_rolls_back(base, toys):
     assert answer(model) == (10, 3)
     assert states(model) == {10: "AVAILABLE", 1: "END"}
     assert old.predict("scale", {"x": np.ones(1)})["y"] == 2, "a request under way ends well"
-    old = weakref.ref(old)
+    old = weakref.ref(old._loaded)
     shutil.copytree(toys / "2", base / "11")
     model.poll()
     assert old() is None, "its weights leave the memory"

@@ -296,7 +296,6 @@ def _is_plain(data: bytes) -> bool:
         with Image.open(io.BytesIO(data)) as image:
             return (
                 image.format in ("JPEG", "PNG")
-                and image.mode in ("RGB", "L")
                 and not image.has_transparency_data
                 and image.getexif().get(_EXIF_ORIENTATION, 1) == 1
             )

@@ -1,6 +1,5 @@
 """The versions of a model: found by polling its directory, loaded beside the old, swapped in."""
 
-import gc
 import logging
 import threading
 from dataclasses import dataclass
@@ -101,8 +100,6 @@ class Model:
         for version in versions:
             self._states[version] = VersionState("END")
             _log.info("%s: version %d is unloaded", self.config.name, version)
-        if versions:
-            gc.collect()  # a loaded model is a cycle: its weights would wait for a chance
 
     def states(self) -> dict[int, VersionState]:
         """All versions seen so far, newest first."""
