@@ -31,8 +31,10 @@ WNIDS = {
 CARD = """# Model card: `ZFNet(weights="imagenette")`
 
 A small ZFNet (Zeiler & Fergus, Fig. 3, at {width} of its width) that tells ten ImageNet classes
-apart: {names}. It is there to be looked into, in demos, examples and tests; it is not a good
-classifier by today's measure.
+apart:
+{names}.
+It is there to be looked into, in demos, examples and tests; it is not a good classifier by today's
+measure.
 
 | | |
 | --- | --- |
@@ -72,7 +74,7 @@ Held-out is the 225 training pictures that were held out.
 ## Limits
 
 Ten classes, and everything is one of them to this net. Its pictures are ImageNet's, which are for
-non-commercial research and education, and have ImageNet's biases: a tench is mostly held by an
+non-commercial research and education, and have ImageNet's biases: many a tench is held by an
 angler, and the angler counts.
 """
 
@@ -127,7 +129,7 @@ def main() -> None:
     shown = [row for row in history if row["epoch"] in (1, 2, 5) or row["epoch"] % 10 == 0]
     path.with_suffix(".md").write_text(
         CARD.format(
-            **old["architecture"],
+            **old["architecture"] | {"input_shape": tuple(old["architecture"]["input_shape"])},
             names=", ".join(old["class_names"]),
             parameters=small.count_params() - int(np.prod(small.input_shape[1:])),
             megabytes=path.stat().st_size / 1e6,
