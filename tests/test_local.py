@@ -289,7 +289,7 @@ def test_global_layers_on_the_way():
     x = L.Add(name="add")([x, L.Reshape((1, 1, 6))(scale)])
     model = networks.randomize(keras.Model(pixels, conv("top")(x)))
     found = check(model, "top", local=False)
-    assert (found.pixels[0] != 0).any((1, 2)).all()
+    assert (found.pixels != 0).any(3).mean((1, 2)).max() > 0.9
 
 
 def test_dense_layers():
@@ -309,7 +309,7 @@ def chain():
     return zf.DeconvNet(model), networks.images(model, count=5)
 
 
-UNITS = [[4, 0, 1, 3], [0, 3, 3, 6], [4, 2, 2, 0], [2, 1, 0, 3], [0, 3, 3, 6]]
+UNITS = [[4, 0, 6, 2], [0, 8, 7, 0], [4, 7, 1, 6], [1, 8, 2, 4], [0, 8, 7, 0]]
 
 
 def test_batches_and_chunks_change_nothing(chain, monkeypatch):

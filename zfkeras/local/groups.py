@@ -6,16 +6,16 @@ their boxes, summed over units, is least.
 """
 
 from collections.abc import Iterator, Mapping
-from itertools import product
 
 import numpy as np
 
 from zfkeras.graph import Step
-from zfkeras.local.boxes import Reach
+from zfkeras.local.boxes import Interval, Reach
 
 Segment = tuple[int, int]  # first and last position
+Cut = tuple[float, list[Segment]]  # multiply-adds in all, and the segments
 MOST_SEGMENTS = 8
-START = 3e8  # multiply-adds that could be done in the time it takes to start a computation
+START = 4e8  # multiply-adds that could be done in the time it takes to start a computation
 
 
 def groups(
@@ -28,57 +28,57 @@ def groups(
         work: Multiply-adds of each step for one of its output units.
         positions: (row, column) of each unit, (U, 2).
     """
-    if not len(positions):
-        return
-    for row, column in product(*_best_cuts(reach, work, positions)):
-        low, high = zip(row, column, strict=True)
-        inside = ((positions >= low) & (positions <= high)).all(1)
-        if inside.any():
-            yield np.flatnonzero(inside), row, column
+    if len(positions):
+        _, cells = min(_plans(reach, work, positions), key=lambda plan: plan[0])
+        for row, column in cells:
+            low, high = zip(row, column, strict=True)
+            yield np.flatnonzero(((positions >= low) & (positions <= high)).all(1)), row, column
 
 
-def _best_cuts(
+def _plans(
     reach: Reach, work: Mapping[Step, int], positions: np.ndarray
-) -> list[list[Segment]]:
-    """Segments of rows and of columns, as many as pay for starting another computation."""
-    axes = [_cuts(reach, work, positions[:, axis], axis) for axis in (0, 1)]
-    uncut = axes[0][0][0]
-
-    def cost(count: int) -> float:
-        (rows, _), (columns, _) = (axis[count] for axis in axes)
-        return rows * columns / max(uncut, 1) + START * (count + 1) ** 2
-
-    best = min(range(MOST_SEGMENTS), key=cost)
-    return [axis[best][1] for axis in axes]
+) -> Iterator[tuple[float, list[tuple[Segment, Segment]]]]:
+    """Cuts into 1, 2, … segments of rows and each of those into columns: costs and cells."""
+    rows, columns = positions.T
+    for _, cut in _cuts(reach, work, rows, 0, reach.intervals(1)):
+        cost, cells = 0.0, []
+        for row in cut:
+            inside = columns[(rows >= row[0]) & (rows <= row[1])]
+            choices = _cuts(reach, work, inside, 1, reach.intervals(0, *row))
+            mine, segments = min(choices, key=lambda choice: choice[0] + START * len(choice[1]))
+            cost += mine + START * len(segments)
+            cells += [(row, column) for column in segments]
+        yield cost, cells
 
 
 def _cuts(
-    reach: Reach, work: Mapping[Step, int], places: np.ndarray, axis: int
-) -> list[tuple[float, list[Segment]]]:
-    """The cheapest ways to cut an axis into 1, 2, … segments: their work and the segments."""
+    reach: Reach,
+    work: Mapping[Step, int],
+    places: np.ndarray,
+    axis: int,
+    other: Mapping[int, Interval],
+) -> list[Cut]:
+    """The cheapest ways to cut an axis into 1, 2, … segments, given the other's intervals."""
     distinct, units = np.unique(places, return_counts=True)
     first, last = np.triu_indices(len(distinct))
+    mine = reach.intervals(axis, distinct[first], distinct[last])
     units_before = np.concatenate([[0], np.cumsum(units)])
     cost = np.full((len(distinct), len(distinct)), np.inf)
-    cost[first, last] = _work(reach, work, axis, distinct[first], distinct[last])
-    cost[first, last] *= units_before[last + 1] - units_before[first]
+    cost[first, last] = units_before[last + 1] - units_before[first]
+    cost[first, last] *= sum(
+        each * _length(mine[step.outputs[0]]) * _length(other[step.outputs[0]])
+        for step, each in work.items()
+    )
+    counts = range(1, min(MOST_SEGMENTS, len(distinct)) + 1)
     return [
         (total, [(int(distinct[i]), int(distinct[j])) for i, j in runs])
-        for total, runs in (_cheapest(cost, count) for count in range(1, MOST_SEGMENTS + 1))
+        for total, runs in (_cheapest(cost, count) for count in counts)
     ]
 
 
-def _work(
-    reach: Reach, work: Mapping[Step, int], axis: int, first: np.ndarray, last: np.ndarray
-) -> np.ndarray:
-    """Multiply-adds for a unit in each of many segments, with the other axis uncut."""
-    mine, other = reach.intervals(axis, first, last), reach.intervals(1 - axis)
-
-    def length(interval: tuple) -> np.ndarray:
-        return interval[1] - interval[0]
-
-    outs = {step: step.outputs[0] for step in work}
-    return sum(work[step] * length(mine[i]) * length(other[i]) for step, i in outs.items())
+def _length(interval: Interval) -> np.ndarray:
+    low, high = interval
+    return np.asarray(high - low)
 
 
 def _cheapest(cost: np.ndarray, count: int) -> tuple[float, list[Segment]]:

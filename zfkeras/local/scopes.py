@@ -61,7 +61,8 @@ class OnCrops:
         maps, tables = state
         values = tf.gather_nd(maps, units[:, [0, 3, 1, 2]]).numpy()
         dead, alive = np.flatnonzero(values == 0), np.flatnonzero(values)
-        yield self._nothing(dead, units)
+        for first in range(0, len(dead), batch_size):
+            yield self._nothing(dead[first : first + batch_size], units)
         for group, rows, columns in groups(self._reach, self._route.work, units[alive, 1:3]):
             spans = self._reach.intervals(0, *rows), self._reach.intervals(1, *columns)
             boxes, corner = self._route.boxes(*spans), [int(span[IMAGES][0]) for span in spans]
