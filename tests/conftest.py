@@ -9,6 +9,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import numpy as np
 import pytest
 
+# Programs that tests start as processes of their own: nothing to collect.
+collect_ignore_glob = ["kill_*.py", "mirrored_*.py"]
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
