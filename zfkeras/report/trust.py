@@ -31,6 +31,7 @@ def comparison(
     found: "Faithfulness",
     images: Pictures,
     class_names: Sequence[str] | None = None,
+    columns: int = 6,
     most: int = 6,
 ) -> Figure:
     """Every method's map over every image, with the areas under deletion and insertion below.
@@ -39,10 +40,12 @@ def comparison(
         found: The maps of N images.
         images: The N images, (H, W, 3) uint8.
         class_names: Names of the model's classes; default: their numbers.
-        most: Pictures a row, at most.
+        columns: Pictures a row, at most.
+        most: Images, at most: the first.
     """
+    images = images[:most]
     tiles = 1 + len(found.methods)
-    rows = -(-tiles // most)
+    rows = -(-tiles // columns)
     columns = -(-tiles // rows)
     figure = Figure(figsize=(1.5 * columns, 1.85 * rows * len(images)), layout="constrained")
     panels = figure.subplots(rows * len(images), columns, squeeze=False)
