@@ -60,6 +60,7 @@ LEVELS = [
     ("server", 10),
     ("client", 10),
     ("report", 11),
+    ("atlas", 12),
     ("experiments", 12),
     ("demo", 12),
     ("cli", 13),

@@ -50,9 +50,9 @@ def top(
 
     output.mkdir(parents=True, exist_ok=True)
     strategy = tf.distribute.MirroredStrategy() if mirrored else None
-    with strategy.scope() if strategy else nullcontext(), _warnings_as_lines():
+    with strategy.scope() if strategy else nullcontext(), warnings_as_lines():
         net = load_model(model)
-        source = _source(data, output, net, not as_json)
+        source = opened(data, output, net, not as_json)
         report_skipped([source])
         try:
             results = top_activations(
@@ -103,7 +103,8 @@ def parse_shard(text: str) -> tuple[int, int]:
     return part, parts
 
 
-def _source(data: str, output: Path, net: "keras.Model", progress: bool) -> "Source":
+def opened(data: str, output: Path, net: "keras.Model", progress: bool) -> "Source":
+    """What `--data` stands for; the check of a folder's pictures is kept in `output`."""
     from zfkeras.data.stream import open_folder
     from zfkeras.evaluation import input_size
 
@@ -123,7 +124,7 @@ def _result_files(part: Path) -> list[Path]:
 
 
 @contextmanager
-def _warnings_as_lines() -> Iterator[None]:
+def warnings_as_lines() -> Iterator[None]:
     """Shows the library's own warnings like messages, without Python's line numbers."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)

@@ -1,0 +1,293 @@
+"""The atlas: its pictures, numbers and pages, on a small net whose winners are known."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from zfkeras import image
+from zfkeras.analysis.strongest import load_results
+from zfkeras.atlas import Winners, drawing, projecting, write_atlas
+from zfkeras.data.stream import stream
+from zfkeras.deconvnet import DeconvNet
+from zfkeras.graph import receptive_field
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SIZE = (44, 38)
+
+
+def net():
+    """Two convolutions with a pool between; map 2 of conv1 never fires."""
+    keras.utils.set_random_seed(3)
+    pixels = keras.Input((*SIZE, 3))
+    conv1 = keras.layers.Conv2D(5, 5, 2, activation="relu", name="conv1")
+    x = keras.layers.MaxPooling2D(2)(conv1(pixels))
+    conv2 = keras.layers.Conv2D(6, 3, padding="same", activation="relu", name="conv2")
+    model = keras.Model(pixels, conv2(x), name="little")
+    kernel, bias = conv1.get_weights()
+    kernel[..., 2], bias[2] = -0.1, -1
+    conv1.set_weights([kernel, bias])
+    return model
+
+
+@pytest.fixture(scope="module")
+def photos():
+    rng = np.random.default_rng(5)
+    small = rng.integers(0, 256, (11, 6, 5, 3)).astype("uint8")
+    return np.stack([image.fit(one, SIZE) for one in small])
+
+
+@pytest.fixture(scope="module")
+def data(photos, tmp_path_factory):
+    """The photos as a folder of three classes."""
+    root = tmp_path_factory.mktemp("photos")
+    for number, photo in enumerate(photos):
+        image.save(root / f"class {number % 3} & <b>/{number:02d}.png", photo)
+    return root
+
+
+@pytest.fixture(scope="module")
+def site(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("atlas")
+    write_atlas(net(), data, folder, k=4, batch_size=4)
+    return folder
+
+
+def told(site, name):
+    """What a script of the site hands over."""
+    text = (site / "data" / name).read_text()
+    return json.loads(re.fullmatch(r'atlas\.take\("[^"]*", (.*)\);\n', text)[1])
+
+
+def winners(site, layer):
+    (path,) = site.glob(f"winners/*-{layer}-*.npz")
+    return Winners.load(path)
+
+
+def files(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "checked.json"
+    }
+
+
+# === Numbers ===
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2"])
+def test_projections_are_those_of_the_whole_image(site, data, layer):
+    """Against DeconvNet.project, cut by hand."""
+    found, top = winners(site, layer), load_results(site / "top.npz")[layer]
+    model, field = net(), receptive_field(net(), layer)
+    images = stream(data, (*SIZE, 3))
+    assert len(found.units) == (top.values > 0).sum()
+    for index in range(0, len(found.units), 3):
+        channel, rank = found.units[index]
+        key, position = top.keys[channel, rank], tuple(top.positions[channel, rank].tolist())
+        assert found.keys[index] == key
+        assert found.values[index] == pytest.approx(top.values[channel, rank], rel=1e-5)
+        (picture,), _, _ = images.pick([key])
+        whole = DeconvNet(model).project(
+            picture[None], layer, channels=[int(channel)], position=position
+        )
+        box = found.boxes[index]
+        assert field.box(position, SIZE) == tuple(np.clip(box, 0, SIZE * 2))
+        assert found.scales[index] == pytest.approx(np.abs(whole.pixels).max(), rel=1e-4)
+        expected = whole.pixels[0, 0] / found.scales[index]
+        for at in np.ndindex(found.projections.shape[1:3]):
+            row, column = at[0] + box[0], at[1] + box[1]
+            if 0 <= row < SIZE[0] and 0 <= column < SIZE[1]:
+                np.testing.assert_allclose(
+                    found.projections[(index, *at)], expected[row, column], atol=1e-3
+                )
+                want = np.rint(picture[row, column])
+                np.testing.assert_array_equal(found.patches[(index, *at)], want)
+            else:
+                assert (found.patches[(index, *at)] == 128).all()
+                assert (found.projections[(index, *at)] == 0).all()
+
+
+def test_the_pages_numbers_are_the_searchs(site):
+    results = load_results(site / "top.npz")
+    index = told(site, "index.js")
+    assert (index["images"], index["k"], index["size"]) == (11, 4, list(SIZE))
+    assert [layer["name"] for layer in index["layers"]] == ["conv1", "conv2"]
+    assert next(layer["dead"] for layer in index["layers"]) == 1
+    assert index["layers"][1]["field"] == list(receptive_field(net(), "conv2").size)
+    for layer in index["layers"]:
+        top = results[layer["name"]]
+        for one in told(site, Path(layer["data"]).name)["maps"]:
+            channel = one["map"]
+            assert one["maximum"] == pytest.approx(top.statistics.maximum[channel], rel=1e-5)
+            assert sum(one["histogram"]["counts"]) == 11
+            assert len(one["units"]) == (top.values[channel] > 0).sum()
+            for rank, (key, value, row, column, *box) in enumerate(one["units"]):
+                assert value == pytest.approx(top.values[channel, rank], rel=1e-5)
+                assert key == top.keys[channel, rank]
+                assert [row, column] == top.positions[channel, rank].tolist()
+                assert box[2] - box[0] == layer["field"][0]
+                assert index["pictures"][str(key)][0] == top.files[channel, rank]
+                assert (site / f"images/{key:07d}.jpg").is_file()
+
+
+def test_the_tables_are_there(site):
+    with (site / "units.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["layer"] for row in rows} == {"conv1", "conv2"}
+    assert (site / "maps.csv").read_text().count("\n") == 1 + 5 + 6
+
+
+def test_a_dead_map_has_no_sheet(site):
+    maps = {one["map"]: one for one in told(site, "00-conv1.js")["maps"]}
+    assert maps[2]["sheet"] is None
+    assert maps[2]["units"] == []
+    assert maps[2]["mosaic"][1] == 2  # its column is grey, not left out
+    assert maps[1]["sheet"]["columns"] == 4
+
+
+# === Pictures ===
+
+
+def test_a_sheet_holds_patches_above_projections(site):
+    """Tiny fields are stored without loss: read back, they are the arrays to the bit."""
+    found, one = winners(site, "conv2"), told(site, "01-conv2.js")["maps"][3]
+    sheet = np.asarray(Image.open(site / one["sheet"]["file"]))
+    height, width = one["sheet"]["tile"]
+    chosen = np.flatnonzero(found.units[:, 0] == 3)
+    shown = image.to_display(found.projections[chosen], 99.5)
+    assert (height, width) == found.patches.shape[1:3]
+    for rank, index in enumerate(chosen):
+        columns = slice(rank * width, (rank + 1) * width)
+        np.testing.assert_array_equal(sheet[:height, columns], found.patches[index])
+        np.testing.assert_array_equal(sheet[height:, columns], shown[rank])
+
+
+def test_cells_of_photographs_are_whole_blocks(tmp_path):
+    """A field of 50 x 41: neighbours in a JPEG must not bleed into one another."""
+    colours = np.array([[255, 0, 0], [0, 0, 255]], np.uint8)
+    patches = np.broadcast_to(colours[:, None, None], (2, 50, 41, 3))
+    many = Winners(
+        "deep", "", np.array([7]), np.array([[7, 0], [7, 1]]), np.array([3, 5]),
+        np.ones(2, np.float32), np.zeros((2, 4), np.int64), np.ones(2, np.float32),
+        patches, np.zeros(patches.shape, np.float16),
+    )  # fmt: skip
+    (drawn,) = drawing.draw(many, tmp_path, "sheets/deep", 2)
+    assert drawn.sheet.file == "sheets/deep/0007.jpg"
+    assert (drawn.sheet.tile, drawn.sheet.cell) == ((50, 41), (56, 48))
+    sheet = np.asarray(Image.open(tmp_path / drawn.sheet.file)).astype(int)
+    assert sheet.shape == (2 * 56, 2 * 48, 3)
+    assert np.abs(sheet[:50, :41] - colours[0]).max() <= 3
+    assert np.abs(sheet[:50, 48:89] - colours[1]).max() <= 3
+    assert np.abs(sheet[56:] - 128).max() <= 3
+
+
+# === Memory, choice, errors ===
+
+
+def test_maps_are_grouped_by_the_images_they_share(site):
+    top = load_results(site / "top.npz")["conv2"]
+    assert projecting.parts(top, range(6), 1) == [[0, 1, 2, 3, 4, 5]]
+    alone = projecting.parts(top, range(6), 1, bytes_a_part=1)
+    assert alone == [[0], [1], [2], [3], [4], [5]]
+    both = projecting.parts(top, range(6), 1, bytes_a_part=16)
+    assert len(both) > 1
+    assert [one for group in both for one in group] == list(range(6))
+    for group in both:
+        images = len(set(top.keys[group].ravel().tolist()))
+        assert len(group) == 1 or images + 4 * len(group) <= 16
+
+
+def test_parts_make_the_same_site(site, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(projecting, "BYTES_A_PART", 1)
+    monkeypatch.setattr(projecting.parts, "__defaults__", (1,))
+    write_atlas(net(), data, tmp_path, k=4, batch_size=4)
+    assert len(list(tmp_path.glob("winners/*.npz"))) == 11
+    whole = files(site)
+    for name, content in files(tmp_path).items():
+        if name.startswith("sheets") and "mosaics" not in name:
+            assert whole[name] == content
+
+
+def test_some_maps_some_layers_without_arrays(data, tmp_path):
+    write_atlas(
+        net(), data, tmp_path, ["conv2"], k=2, maps=3, title="T", batch_size=4, arrays=False
+    )
+    index = told(tmp_path, "index.js")
+    assert (index["title"], index["k"], index["layers"][0]["shown"]) == ("T", 2, 3)
+    found = winners(tmp_path, "conv2")
+    assert found.maps.tolist() == [0, 2, 4]
+    assert found.projections is None
+    assert found.patches is None
+    assert len(found.boxes)
+    assert len(load_results(tmp_path / "top.npz")["conv2"].values) == 6
+
+
+def test_more_units_than_images_and_grey_images(tmp_path, rng):
+    pixels = keras.Input((20, 17, 1))
+    model = keras.Model(pixels, keras.layers.Conv2D(3, 3, activation="relu", name="c")(pixels))
+    write_atlas(model, rng.uniform(0, 255, (2, 20, 17, 1)), tmp_path, k=9)
+    assert max(len(one["units"]) for one in told(tmp_path, "00-c.js")["maps"]) == 2
+
+
+def test_dense_layers_show_whole_images(tmp_path, rng):
+    pixels = keras.Input((20, 17, 3))
+    x = keras.layers.Conv2D(3, 3, activation="relu", name="c")(pixels)
+    fc = keras.layers.Dense(4, activation="relu", name="fc")(keras.layers.Flatten()(x))
+    model = keras.Model(pixels, fc)
+    write_atlas(model, rng.integers(0, 256, (5, 20, 17, 3)).astype("uint8"), tmp_path, ["fc"], k=4)
+    layer = told(tmp_path, "index.js")["layers"][0]
+    assert (layer["field"], layer["size"]) == ([20, 17], [])
+    units = [unit for one in told(tmp_path, "00-fc.js")["maps"] for unit in one["units"]]
+    assert units
+    assert all(unit[2:] == [0, 0, 0, 0, 20, 17] for unit in units)
+
+
+def test_bad_input_is_named(photos, site, tmp_path):
+    with pytest.raises(ValueError, match="at least 1 of each layer.*Received: maps=0"):
+        write_atlas(net(), photos, tmp_path, maps=0)
+    with pytest.raises(ValueError, match="data set is empty"):
+        write_atlas(net(), photos[:0], tmp_path)
+    pixels = keras.Input((20, 17, 2))
+    two = keras.Model(pixels, keras.layers.Conv2D(3, 3, name="c")(pixels))
+    with pytest.raises(ValueError, match="1 or 3 channels. Received.*2"):
+        write_atlas(two, photos, tmp_path)
+    with pytest.raises(ValueError, match="holds another search"):
+        write_atlas(net(), photos, site, k=4, batch_size=4)
+
+
+# === Again, and after being killed ===
+
+
+def test_again_nothing_is_computed_and_nothing_changes(site, data, monkeypatch):
+    before = files(site)
+    monkeypatch.setattr(projecting, "project", None)  # would fail if called
+    write_atlas(net(), data, site, k=4, batch_size=4)
+    assert files(site) == before
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_again_and_again_it_ends_with_the_same_bytes(data, tmp_path, kills):
+    net().save(tmp_path / "net.keras")
+    script = Path(__file__).with_name("kill_atlas.py")
+    done = subprocess.run(
+        [sys.executable, script, tmp_path, data, str(kills)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["kills"] == kills
+    whole, killed = files(tmp_path / "whole"), files(tmp_path / "killed")
+    staged = [name for name in killed if Path(name).name.startswith(".")]  # torn by a kill
+    assert {name: killed[name] for name in killed if name not in staged} == whole

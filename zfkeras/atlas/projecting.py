@@ -1,0 +1,166 @@
+"""The winners of a search, projected: as many maps at a time as fit into memory."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zfkeras.analysis.strongest import TopActivations
+from zfkeras.data.stream import Stream
+from zfkeras.deconvnet import DeconvNet
+from zfkeras.local import UnitProjections, cut_patches, iterate_units
+from zfkeras.results import Result
+
+BYTES_A_PART = 2**29  # of images and pictures
+OUTSIDE = 128  # what patches show beyond the image's border
+
+
+@dataclass(frozen=True, eq=False)
+class Winners(Result):
+    """The strongest units of M feature maps: U of them, in the order of maps, then of ranks.
+
+    Only units above zero count: maps that never fire have none.
+
+    Attributes:
+        layer: Name of the layer.
+        origin: Stands for the search and the way they were projected.
+        maps: (M,) int64: the feature maps.
+        units: (U, 2) int64: (map, rank), rank 0 being the strongest.
+        keys: (U,) int64: number of the image in the data set.
+        values: (U,) float32: the activation.
+        boxes: (U, 4) int64: (top, left, bottom, right) of the part of the image that is shown:
+            the receptive field, which may hang over the border, or the whole image where the
+            field is larger.
+        scales: (U,) float32: largest magnitude of each projection.
+        patches: (U, h, w, C) uint8: the image there, grey beyond its border; None if not kept.
+        projections: (U, h, w, C) float16: the projection divided by its scale; None if not kept.
+    """
+
+    layer: str
+    origin: str
+    maps: NDArray[np.int64]
+    units: NDArray[np.int64]
+    keys: NDArray[np.int64]
+    values: NDArray[np.float32]
+    boxes: NDArray[np.int64]
+    scales: NDArray[np.float32]
+    patches: NDArray[np.uint8] | None
+    projections: NDArray[np.float16] | None
+
+
+def parts(
+    top: TopActivations, maps: Iterable[int], image_bytes: int, bytes_a_part: int = BYTES_A_PART
+) -> list[list[int]]:
+    """Groups maps so that the images of each group, and what is made of them, fit into memory.
+
+    Args:
+        top: The search.
+        maps: Feature maps.
+        image_bytes: Size of an image; a unit's pictures count as one more.
+        bytes_a_part: What a group may take.
+    """
+    groups: list[list[int]] = []
+    held: set[int] = set()
+    units = 0
+    for channel in maps:
+        images = held | set(top.keys[channel].tolist())
+        units += top.keys.shape[1]
+        if not groups or (len(images) + units) * image_bytes > bytes_a_part:
+            groups.append([])
+            images, units = set(top.keys[channel].tolist()), top.keys.shape[1]
+        held = images
+        groups[-1].append(channel)
+    return groups
+
+
+def origin(top: TopActivations, maps: list[int]) -> str:
+    """Stands for what `project` returns: of equal origin, equal winners."""
+    facts = [top.origin, top.seen.tolist(), maps, top.keys.shape[1]]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def winning(top: TopActivations, maps: list[int]) -> NDArray[np.int64]:
+    """(U, 2): map and rank of the units that fire: their activation is above zero."""
+    found = np.argwhere(top.values[maps] > 0)
+    found[:, 0] = np.asarray(maps, np.int64)[found[:, 0]]
+    return found
+
+
+def project(
+    deconv: DeconvNet,
+    row: Stream,
+    top: TopActivations,
+    maps: list[int],
+    done: Callable[[int], Any] = int,
+    batch_size: int = 64,
+) -> tuple[Winners, dict[int, NDArray]]:
+    """Projects the winners of some maps.
+
+    Args:
+        deconv: The deconvnet.
+        row: The data set that was searched.
+        top: What was found in the layer.
+        maps: Feature maps of it.
+        done: Is told how many more units are done, now and then.
+        batch_size: Units at a time.
+
+    Returns:
+        The winners, and their images by key.
+    """
+    units = winning(top, maps)
+    keys, positions = top.keys[*units.T], top.positions[*units.T]
+    wanted, index = np.unique(keys, return_inverse=True)
+    images = row.pick(wanted)[0] if len(wanted) else np.zeros((0, *deconv.graph.shapes[0][1:]))
+    asked = np.column_stack([index.reshape(-1), positions, units[:, 0]])
+    order, found = [], [_NOTHING] if not len(units) else []
+    for chosen, part in iterate_units(deconv, images, top.layer, asked, batch_size):
+        order += chosen.tolist()
+        found.append(_shown(part, images))
+        done(len(chosen))
+    back = np.argsort(order).astype(np.int64)
+    arrays = {name: np.concatenate([one[name] for one in found])[back] for name in _NOTHING}
+    winners = Winners(
+        layer=top.layer,
+        origin=origin(top, maps),
+        maps=np.asarray(maps, np.int64),
+        units=units,
+        keys=keys,
+        **arrays,
+    )
+    return winners, dict(zip(wanted.tolist(), images, strict=True))
+
+
+_NOTHING = {
+    "values": np.zeros(0, np.float32),
+    "boxes": np.zeros((0, 4), np.int64),
+    "scales": np.zeros(0, np.float32),
+    "patches": np.zeros((0, 1, 1, 3), np.uint8),
+    "projections": np.zeros((0, 1, 1, 3), np.float16),
+}
+
+
+def _shown(part: UnitProjections, images: NDArray) -> dict[str, NDArray]:
+    """What `Winners` keeps of some units."""
+    height, width = part.image_size
+    pixels, boxes = part.pixels, part.boxes
+    if pixels.shape[1] > height or pixels.shape[2] > width:  # mostly beyond the border
+        pixels, boxes = part.paste(), np.tile([0, 0, height, width], (len(part), 1))
+    scales = np.abs(pixels).max((1, 2, 3))
+    shares = pixels / np.where(scales > 0, scales, 1)[:, None, None, None]
+    patches = np.asarray(cut_patches(images, part.units[:, 0], boxes, OUTSIDE))
+    return {
+        "values": part.values,
+        "boxes": boxes,
+        "scales": scales,
+        "patches": to_bytes(patches),
+        "projections": shares.astype(np.float16),
+    }
+
+
+def to_bytes(images: NDArray) -> NDArray[np.uint8]:
+    """Pixels 0..255 of any type as uint8."""
+    return np.rint(np.clip(images, 0, 255)).astype(np.uint8)

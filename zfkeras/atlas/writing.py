@@ -1,0 +1,201 @@
+"""The whole atlas: search, projections, pictures, tables, page."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from zfkeras import image
+from zfkeras.analysis.strongest import TopActivations
+from zfkeras.analysis.top_activations import top_activations
+from zfkeras.analysis.top_index import write_maps, write_units
+from zfkeras.atlas import drawing, projecting, site
+from zfkeras.atlas.drawing import DrawnMap
+from zfkeras.atlas.projecting import Winners
+from zfkeras.data.stream import Stream, stream
+from zfkeras.deconvnet import DeconvNet
+from zfkeras.geometry import ReceptiveField
+from zfkeras.graph import receptive_field, walk
+
+
+def write_atlas(
+    model: keras.Model,
+    dataset: Any,
+    folder: str | os.PathLike[str],
+    layers: Sequence[str] | None = None,
+    k: int = 9,
+    maps: int | None = None,
+    title: str | None = None,
+    batch_size: int = 32,
+    save_every: int = 20,
+    arrays: bool = True,
+    progress: bool = False,
+) -> Path:
+    """Writes a site of what the feature maps of a net look for, and the numbers behind it.
+
+    The strongest units of every map over a data set, one per image, are projected to the pixels
+    and shown beside the patches they see (Fig. 2). The site needs no server and no network:
+    `index.html` opens from the disk. A call that was killed goes on when repeated, and ends with
+    the same bytes; what is finished is not computed again.
+
+    The folder holds index.html with data, sheets and images, and for going on in a notebook
+    top.npz (`load_results`), units.csv, maps.csv and winners/*.npz (`Winners.load`).
+
+    Args:
+        model: Functional or Sequential Keras model of one image input, pixels 0..255.
+        dataset: Images, as for `top_activations`.
+        folder: Where to write; made if it does not exist.
+        layers: Names of layers with feature maps; None for all convolutions.
+        k: Units to show of each map.
+        maps: How many maps to show of each layer, evenly spread; None for all. The search is
+            of all of them anyway.
+        title: What the site is called; default: the model's name.
+        batch_size: Images at a time.
+        save_every: Batches between two savings of the search.
+        arrays: Whether winners/*.npz hold patches and projections too, not just boxes and values.
+        progress: Whether to show progress bars.
+
+    Returns:
+        The path of index.html.
+
+    Raises:
+        ValueError: As `top_activations`; `maps` below 1; images of neither 1 nor 3 channels; a
+            folder that holds the atlas of another search.
+
+    Example:
+        >>> import tempfile
+        >>> pixels = keras.Input((12, 10, 3))
+        >>> conv = keras.layers.Conv2D(4, 3, activation="relu", name="conv1")(pixels)
+        >>> photos = np.random.default_rng(0).integers(0, 256, (20, 12, 10, 3)).astype("uint8")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     page = write_atlas(keras.Model(pixels, conv), photos, folder, k=4)
+        ...     page.name, sorted(path.name for path in page.parent.glob("*.*"))
+        ('index.html', ['index.html', 'maps.csv', 'top.npz', 'units.csv'])
+    """
+    graph, root = walk(model), Path(folder)
+    size = graph.shapes[0][1:]
+    _check(maps, size)
+    root.mkdir(parents=True, exist_ok=True)
+    row = stream(dataset, size, progress=progress)
+    results = top_activations(
+        model,
+        row,
+        layers,
+        k,
+        batch_size,
+        path=root / "top.npz",
+        save_every=save_every,
+        progress=progress,
+    )
+    write_units(results, root / "units.csv")
+    write_maps(results, root / "maps.csv")
+    job = _Job(DeconvNet(model), row, root, arrays, progress)
+    told, seen = [], {}
+    for number, (layer, top) in enumerate(results.items()):
+        stem, shape = site.place(number, layer), graph.shapes[graph.find(layer)][1:-1]
+        drawn = job.layer(top, _shown(top, maps), stem)
+        facts = site.about(top, shape, _field(model, layer), drawn)
+        told.append(facts | {"data": site.write_layer(root, stem, top, drawn)})
+        seen |= site.pictures(top, drawn)
+    return site.write_index(root, title or model.name, results, told, seen, size[:2])
+
+
+def _check(maps: int | None, size: tuple[int | None, ...]) -> None:
+    if maps is not None and maps < 1:
+        raise ValueError(
+            f"`maps` must be at least 1 of each layer, or None for all. Received: maps={maps}"
+        )
+    if size[2] not in (1, 3) or None in size:
+        raise ValueError(
+            "An atlas shows pictures: the model's input must be of fixed size, with 1 or 3 "
+            f"channels. Received: input of (H, W, C) = {size}"
+        )
+
+
+def _shown(top: TopActivations, maps: int | None) -> list[int]:
+    """The maps to show, evenly spread."""
+    depth = len(top.values)
+    count = depth if maps is None else min(maps, depth)
+    return [depth * number // count for number in range(count)]
+
+
+def _field(model: keras.Model, layer: str) -> ReceptiveField | None:
+    """A layer's receptive field; none where it is the whole image, or not known."""
+    try:
+        return receptive_field(model, layer)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Projects and draws, but for what is there already."""
+
+    deconv: DeconvNet
+    row: Stream
+    root: Path
+    arrays: bool
+    progress: bool
+
+    def layer(self, top: TopActivations, maps: list[int], stem: str) -> list[DrawnMap]:
+        """All maps of a layer that are shown."""
+        image_bytes = 4 * int(np.prod(self.deconv.graph.shapes[0][1:]))
+        total, drawn = len(projecting.winning(top, maps)), []
+        with tqdm(
+            desc=f"drawing {top.layer}", total=total, unit="unit", disable=not self.progress
+        ) as bar:
+            for number, part in enumerate(projecting.parts(top, maps, image_bytes)):
+                drawn += self._part(top, part, f"{stem}-{number:03d}", stem, bar)
+        return drawn
+
+    def _part(
+        self, top: TopActivations, maps: list[int], name: str, stem: str, bar: tqdm
+    ) -> list[DrawnMap]:
+        """Some maps; a note, written last, says that they are done, and what they were."""
+        note, kept = (self.root / f"winners/{name}{suffix}" for suffix in (".json", ".npz"))
+        origin = projecting.origin(top, maps)
+        drawn = _noted(note, origin, self.arrays)
+        if drawn is not None:
+            bar.update(sum(len(one.boxes) for one in drawn))
+            return drawn
+        winners = _kept(kept, origin) or self._projected(top, maps, bar)
+        drawn = drawing.draw(winners, self.root, f"sheets/{stem}", top.values.shape[1])
+        bare = replace(winners, patches=None, projections=None)
+        (winners if self.arrays else bare).save(kept)
+        facts = _facts(origin, self.arrays) | {"drawn": [asdict(one) for one in drawn]}
+        image.write_atomically(note, json.dumps(facts).encode())
+        return drawn
+
+    def _projected(self, top: TopActivations, maps: list[int], bar: tqdm) -> Winners:
+        """The winners of some maps; their images go to the site."""
+        winners, images = projecting.project(self.deconv, self.row, top, maps, bar.update)
+        for key, picture in images.items():
+            path = self.root / site.picture_file(key)
+            image.save(path, projecting.to_bytes(picture))
+        return winners
+
+
+def _facts(origin: str, arrays: bool) -> dict[str, Any]:
+    return {"origin": origin, "arrays": arrays, "style": drawing.STYLE}
+
+
+def _noted(note: Path, origin: str, arrays: bool) -> list[DrawnMap] | None:
+    """What was drawn, if it was of this origin and style."""
+    facts = json.loads(note.read_text()) if note.exists() else {}
+    if not _facts(origin, arrays).items() <= facts.items():
+        return None
+    return [DrawnMap.from_json(one) for one in facts["drawn"]]
+
+
+def _kept(path: Path, origin: str) -> Winners | None:
+    """Winners that were projected before, if they are of this origin and with their pictures."""
+    winners = Winners.load(path) if path.exists() else None
+    if winners is None or winners.origin != origin or winners.projections is None:
+        return None
+    return winners
