@@ -7,6 +7,7 @@ answer it alike.
 import base64
 import io
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -265,7 +266,8 @@ def _message(response: httpx.Response) -> str:
         message = response.json()["error"]
     except (ValueError, KeyError, TypeError):
         return response.text[:200] or "The server gave no reason."
-    return str(message).split("\n\t [[", 1)[0]  # without the names of graph nodes
+    sentence = str(message).split("\n\t [[", 1)[0]  # without the names of graph nodes
+    return re.sub(r"\Aassertion failed: \[(.*)\]\Z", r"\1", sentence, flags=re.DOTALL)
 
 
 def _json(value: Any) -> Any:
