@@ -184,7 +184,7 @@ def to_display(pixels: ArrayLike, percentile: float | None = None) -> Picture:
         raise ValueError(f"A percentile lies in 0..100, above 0. Received: percentile={percentile}")
     pictures = np.abs(pixels).reshape(-1, math.prod(pixels.shape[-3:]))
     scales = [np.percentile(p[p > 0], percentile or 100) if p.any() else 1 for p in pictures]
-    scaled = pixels / np.reshape(np.float32(scales), (*pixels.shape[:-3], 1, 1, 1))
+    scaled = pixels / np.reshape(scales, (*pixels.shape[:-3], 1, 1, 1))
     return np.rint(255 * (0.5 + scaled.clip(-1, 1) / 2)).astype(np.uint8)
 
 

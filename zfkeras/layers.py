@@ -225,7 +225,8 @@ class PixelMean(keras.layers.Layer):
         Raises:
             ValueError: `data` is empty or its images have another size than the layer.
         """
-        total, count = 0.0, 0
+        total: Any = 0.0
+        count = 0
         for batch in _batches(data):
             if not self.built:
                 self.build(batch.shape)

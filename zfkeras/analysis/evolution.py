@@ -159,7 +159,7 @@ def chosen_maps(
         layers = list(maps) if isinstance(maps, Mapping) else convolutions(model)
     chosen = {}
     for layer in layers:
-        depth = graph.shapes[graph.find(layer)][-1]
+        depth = int(graph.shapes[graph.find(layer)][-1] or 0)
         if isinstance(maps, Mapping):
             wanted = [int(channel) for channel in maps.get(layer, ())]
         else:

@@ -218,7 +218,7 @@ def _spectrum(kernels: Floats) -> tuple[Floats, Floats]:
     return power, np.hypot(axis[:, None], axis)
 
 
-def _share(power: Floats, weights: Floats) -> Floats:
+def _share(power: Floats, weights: Floats | Booleans) -> Floats:
     """The mean of `weights` over each spectrum, weighted by power."""
     return _ratio((power * weights).sum((1, 2)), power.sum((1, 2)))
 

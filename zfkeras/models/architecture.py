@@ -6,6 +6,7 @@ Its sizes, parameters and multiply-adds follow from that data alone; `build` mak
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -92,7 +93,7 @@ class Architecture:
         units = tuple(_scaled(u, width) if fc_units is None else fc_units for u in self.fc_units)
         return dataclasses.replace(self, convs=convs, fc_units=units)
 
-    def count(self, input_shape: tuple[int, int, int], classes: int) -> list[Row]:
+    def count(self, input_shape: Sequence[int], classes: int) -> list[Row]:
         """Output shape, parameters and multiply-adds of each layer with weights.
 
         Multiply-adds are those of convolutions and dense layers for one image (spec 0.3).
@@ -122,11 +123,11 @@ class Architecture:
             fan_in = units
         return rows
 
-    def parameters(self, input_shape: tuple[int, int, int], classes: int) -> int:
+    def parameters(self, input_shape: Sequence[int], classes: int) -> int:
         """Number of weights and biases."""
         return sum(row.parameters for row in self.count(input_shape, classes))
 
-    def macs(self, input_shape: tuple[int, int, int], classes: int) -> int:
+    def macs(self, input_shape: Sequence[int], classes: int) -> int:
         """Number of multiply-adds of one image's forward pass."""
         return sum(row.macs for row in self.count(input_shape, classes))
 
@@ -148,9 +149,10 @@ class Architecture:
         `convL` is rectified. With ``classifier_activation="softmax"`` a layer `predictions`
         follows the logits. `ZFNet` and `AlexNet` describe the arguments.
         """
-        fixed = None not in input_shape
+        sizes = [size for size in input_shape if size is not None]
+        fixed = len(sizes) == len(input_shape)
         if fixed:
-            self.count(input_shape, classes)  # raises where a map would vanish
+            self.count(sizes, classes)  # raises where a map would vanish
         elif include_top:
             raise ValueError(
                 "Fully connected layers need a fixed input size; allowed is a full `input_shape`, "
@@ -258,7 +260,7 @@ def _pooled(size: int) -> int:
     return (size + pads - POOL_SIZE) // POOL_STRIDES + 1
 
 
-def _check_size(conv: Conv, height: int, width: int, input_shape: tuple[int, ...]) -> None:
+def _check_size(conv: Conv, height: int, width: int, input_shape: Sequence[int]) -> None:
     if min(height, width) < 1:
         raise ValueError(
             f"`input_shape` is too small: the maps of conv{conv.index} would be {height}x{width}, "
