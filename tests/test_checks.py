@@ -141,5 +141,5 @@ def test_the_report_reads_well():
     text = str(check_model(model_of(*CLEAN[:2], L.Activation("gelu", name="gelu"))))
     assert text.startswith("sequential")
     assert "2 of 3 layers can be projected" in text
-    assert "problem  Nonlinearities without a reverse rule (gelu: gelu)." in text
+    assert "problem  Layers without a reverse rule (gelu: gelu)." in text
     assert max(map(len, text.splitlines())) <= 96

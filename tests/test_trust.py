@@ -82,6 +82,27 @@ def test_a_flat_copy_can_end_in_logits(model, images, head):
     np.testing.assert_allclose(FlatCopy(soft, logits=True).model(images), model(images), rtol=1e-5)
 
 
+def test_a_lambda_is_borrowed_and_a_layer_without_config_named():
+    class Own(L.Layer):
+        def __init__(self, size):
+            super().__init__()
+            self.size = size
+
+        def build(self, _):
+            self.scale = self.add_weight(shape=(self.size,))
+
+        def call(self, x):
+            return x * self.scale
+
+    halved = L.Lambda(lambda x: x / 2)
+    net = keras.Sequential([keras.Input((5, 4, 3)), halved, L.Flatten(), L.Dense(2)])
+    pixels, nodes = np.ones((1, 5, 4, 3)), len(halved._inbound_nodes)
+    np.testing.assert_array_equal(FlatCopy(net).model(pixels), net(pixels))
+    assert len(halved._inbound_nodes) == nodes
+    with pytest.raises(ValueError, match=r"needs a `get_config`.*layer 'own' of type Own"):
+        FlatCopy(keras.Sequential([keras.Input((5, 4, 3)), Own(3)]))
+
+
 def test_orders_of_randomisation(model):
     copy = FlatCopy(model).model
     original = {layer.name: layer.get_weights() for layer in copy.layers}

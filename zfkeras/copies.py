@@ -65,8 +65,33 @@ class FlatCopy:
             config = original.get_config() | {"name": re.sub("[/:]", "_", step.path)}
             if linear:
                 config["activation"] = "linear"
-            self._made[id(original)] = original, type(original).from_config(config)
+            self._made[id(original)] = original, _remade(original, config)
         return self._made[id(original)][1]
+
+
+def _remade(original: Any, config: dict[str, Any]) -> Any:
+    """A new operation from a configuration; one that has none but no weights either is borrowed."""
+    try:
+        return type(original).from_config(config)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        if getattr(original, "weights", ()):
+            raise ValueError(
+                "This layer can't be copied. A layer with weights needs a `get_config` that its "
+                f"`from_config` can read. Received: layer '{original.name}' of type "
+                f"{type(original).__name__} ({str(error).splitlines()[0]})"
+            ) from error
+        return _Borrowed(original, name=config["name"])
+
+
+class _Borrowed(keras.layers.Layer):
+    """Calls another layer, which gets no node by it: Lambdas, say, can't be made from configs."""
+
+    def __init__(self, original: Any, name: str) -> None:
+        super().__init__(name=name)
+        self._original = [original]  # in a list, so that it keeps its place in its own model
+
+    def call(self, *inputs: Any, **options: Any) -> Any:
+        return self._original[0](*inputs, **options)
 
 
 def _activation(step: Step) -> Any:

@@ -96,7 +96,7 @@ def check_model(model: keras.Model, rules: Mapping[Any, Any] | None = None) -> M
         >>> pooled = keras.layers.MaxPooling2D(2, name="pool")(maps)
         >>> found = check_model(keras.Model(pixels, pooled))
         >>> found.ok, found.unreachable, found.findings[0].what
-        (False, ('conv1', 'pool'), 'Nonlinearities without a reverse rule')
+        (False, ('conv1', 'pool'), 'Layers without a reverse rule')
     """
     try:
         graph = walk(model)
@@ -138,11 +138,11 @@ def _rules(_: Graph, barred: list[Step]) -> Iterator[Finding]:
     if barred:
         yield Finding(
             PROBLEM,
-            "Nonlinearities without a reverse rule",
+            "Layers without a reverse rule",
             tuple(f"{step.path}: {_kind(step)}" for step in barred),
-            "No layer at or above them can be projected. The deconvnet knows ReLU; for others it "
-            "has no meaning of its own. Give DeconvNet(rules=...) a rule, or use "
-            "rule='gradient'. Occlusion works with any of them.",
+            "No layer at or above them can be projected. The deconvnet is defined for affine "
+            "layers, ReLU and max pooling; for other nonlinearities it has no meaning of its own. "
+            "Give DeconvNet(rules=...) a rule, or use rule='gradient'. Occlusion works with all.",
         )
 
 
