@@ -150,6 +150,7 @@ TAILS = {
     "pool, same": [L.MaxPooling2D(3, 2, "same"), conv(padding="same")],
     "pool, gaps": [L.MaxPooling2D(2, 3), conv()],
     "pool, uneven": [L.MaxPooling2D((3, 2), (2, 1), "same"), conv()],
+    "pool over negative maps": [L.BatchNormalization(), L.MaxPooling2D(3, 2, "same"), conv()],
     "two pools": [L.MaxPooling2D(2), L.MaxPooling2D(2, 1), conv()],
     "average, same": [L.AveragePooling2D(3, 2, "same"), conv()],
     "average, valid": [L.AveragePooling2D(2, 2), conv(padding="same")],
