@@ -37,8 +37,13 @@ class Mosaic:
 
     @cached_property
     def clean_boxes(self) -> Tensor:
-        """(U, V, C): the boxes as they are in the whole image."""
-        return tf.gather(pixels(self.clean), outer(*self.frame, self.clean.shape[2]))
+        """(U, V, C): the boxes as they are in the whole image.
+
+        They wait for the occluded ones, or all layers' would be cut out at the very start.
+        """
+        with tf.control_dependencies([x for x in self._given if x is not None]):
+            clean = tf.identity(self.clean)
+        return tf.gather(pixels(clean), outer(*self.frame, self.clean.shape[2]))
 
     @cached_property
     def change(self) -> Tensor:

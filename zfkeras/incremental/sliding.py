@@ -85,15 +85,19 @@ class Sliding(Operation):
     def _on_boxes(self, call: Call) -> Callable[[Tensor, int, int], Tensor]:
         """The operation on boxes of a group of rows and a group of columns."""
         rows, columns = call.partitions
+        of_boxes = self.of_boxes()
 
         def layer(boxes: Tensor, i: int, j: int) -> Tensor:
             shapes = rows.shapes[i], columns.shapes[j]
-            return self.of_boxes(boxes, [[0, 0], *([s.lead, s.tail] for s in shapes), [0, 0]])
+            return of_boxes(boxes, [[0, 0], *([s.lead, s.tail] for s in shapes), [0, 0]])
 
         return layer
 
-    def of_boxes(self, boxes: Tensor, pads: Pads) -> Tensor:
-        """What the operation, without its bias, makes of boxes with zeros around them."""
+    def of_boxes(self) -> Callable[[Tensor, Pads], Tensor]:
+        """What the operation, without its bias, makes of boxes with zeros around them.
+
+        Made once for all groups, so that they share the constants.
+        """
         raise NotImplementedError
 
 
@@ -182,16 +186,20 @@ class Convolution(Sliding):
     bias: Any = None
     groups: int = 1
 
-    def of_boxes(self, boxes: Tensor, pads: Pads) -> Tensor:
+    def of_boxes(self) -> Callable[[Tensor, Pads], Tensor]:
         """The convolution without its bias."""
         # TensorFlow has no grouped convolution on the CPU outside XLA.
-        kernels = np.split(self.kernel, self.groups, axis=3)
-        parts = tf.split(boxes, self.groups, axis=3) if self.groups > 1 else [boxes]
-        made = [
-            tf.nn.conv2d(part, tf.constant(kernel), self.strides, pads, dilations=self.dilation)
-            for part, kernel in zip(parts, kernels, strict=True)
-        ]
-        return tf.concat(made, 3) if self.groups > 1 else made[0]
+        kernels = [tf.constant(kernel) for kernel in np.split(self.kernel, self.groups, axis=3)]
+
+        def convolve(boxes: Tensor, pads: Pads) -> Tensor:
+            parts = tf.split(boxes, self.groups, axis=3) if self.groups > 1 else [boxes]
+            made = [
+                tf.nn.conv2d(part, kernel, self.strides, pads, dilations=self.dilation)
+                for part, kernel in zip(parts, kernels, strict=True)
+            ]
+            return tf.concat(made, 3) if self.groups > 1 else made[0]
+
+        return convolve
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,11 +212,12 @@ class DepthwiseConvolution(Sliding):
 
     kernel: Any = None
 
-    def of_boxes(self, boxes: Tensor, pads: Pads) -> Tensor:
+    def of_boxes(self) -> Callable[[Tensor, Pads], Tensor]:
         """The convolution without its bias."""
         kernel, strides = tf.constant(self.kernel), [1, *self.strides, 1]
-        padded = tf.pad(boxes, pads)
-        return tf.nn.depthwise_conv2d(padded, kernel, strides, "VALID", dilations=self.dilation)
+        return lambda boxes, pads: tf.nn.depthwise_conv2d(
+            tf.pad(boxes, pads), kernel, strides, "VALID", dilations=self.dilation
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,10 +245,11 @@ class AveragePooling(Sliding):
         sums = super().local(call._replace(plan=slices)).change
         return call.mosaic(sums * (rows[:, None] * columns)[:, :, None])
 
-    def of_boxes(self, boxes: Tensor, pads: Pads) -> Tensor:
+    def of_boxes(self) -> Callable[[Tensor, Pads], Tensor]:
         """The sums of the windows."""
-        taps = self.size[0] * self.size[1]
-        return tf.nn.avg_pool2d(tf.pad(boxes, pads), self.size, self.strides, "VALID") * float(taps)
+        taps = float(self.size[0] * self.size[1])
+        window = self.size, self.strides, "VALID"
+        return lambda boxes, pads: tf.nn.avg_pool2d(tf.pad(boxes, pads), *window) * taps
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,6 +266,7 @@ class MaxPooling(Sliding):
         values = slide(call.inputs[0].value_boxes, self._on_boxes(call), *call.plan)
         return call.mosaic(values=values)
 
-    def of_boxes(self, boxes: Tensor, pads: Pads) -> Tensor:
+    def of_boxes(self) -> Callable[[Tensor, Pads], Tensor]:
         """The maxima of the windows."""
-        return tf.nn.max_pool2d(tf.pad(boxes, pads), self.size, self.strides, "VALID")
+        window = self.size, self.strides, "VALID"
+        return lambda boxes, pads: tf.nn.max_pool2d(tf.pad(boxes, pads), *window)
