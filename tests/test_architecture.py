@@ -53,6 +53,8 @@ LEVELS = [
     ("analysis.explanations", 9.5),
     ("analysis.sanity", 9.6),
     ("analysis.faithfulness", 9.7),
+    ("analysis.evolution", 9.5),
+    ("analysis.filters", 9.5),
     ("analysis", 9),
     ("training", 9),
     ("saved_model", 10),

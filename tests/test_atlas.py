@@ -15,7 +15,7 @@ from PIL import Image
 
 from zfkeras import image
 from zfkeras.analysis.strongest import load_results
-from zfkeras.atlas import Winners, drawing, projecting, write_atlas
+from zfkeras.atlas import Winners, projecting, sheets, write_atlas
 from zfkeras.data.stream import stream
 from zfkeras.deconvnet import DeconvNet
 from zfkeras.graph import receptive_field
@@ -180,7 +180,7 @@ def test_cells_of_photographs_are_whole_blocks(tmp_path):
         np.ones(2, np.float32), np.zeros((2, 4), np.int64), np.ones(2, np.float32),
         patches, np.zeros(patches.shape, np.float16),
     )  # fmt: skip
-    (drawn,) = drawing.draw(many, tmp_path, "sheets/deep", 2)
+    (drawn,) = sheets.draw(many, tmp_path, "sheets/deep", 2)
     assert drawn.sheet.file == "sheets/deep/0007.jpg"
     assert (drawn.sheet.tile, drawn.sheet.cell) == ((50, 41), (56, 48))
     sheet = np.asarray(Image.open(tmp_path / drawn.sheet.file)).astype(int)

@@ -40,7 +40,7 @@ def field_over(
 
 def _picks_channels(key: Any) -> bool:
     """Whether an index such as ``[..., ::-1]`` leaves the positions in a map as they are."""
-    if not isinstance(key, tuple):
+    if not isinstance(key, tuple | list):  # a list where the model comes from a file
         return False
     spatial = key[:-1] if key[0] is Ellipsis or len(key) == 4 else key
     return all(part is Ellipsis or part == slice(None) for part in spatial)

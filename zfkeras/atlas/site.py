@@ -11,7 +11,7 @@ import numpy as np
 from zfkeras import image
 from zfkeras.analysis.strongest import TopActivations
 from zfkeras.analysis.top_index import class_name
-from zfkeras.atlas.drawing import DrawnMap
+from zfkeras.atlas.sheets import DrawnMap
 from zfkeras.geometry import ReceptiveField
 from zfkeras.report import page
 

@@ -15,9 +15,9 @@ from zfkeras import image
 from zfkeras.analysis.strongest import TopActivations
 from zfkeras.analysis.top_activations import top_activations
 from zfkeras.analysis.top_index import write_maps, write_units
-from zfkeras.atlas import drawing, projecting, site
-from zfkeras.atlas.drawing import DrawnMap
+from zfkeras.atlas import projecting, sheets, site
 from zfkeras.atlas.projecting import Winners
+from zfkeras.atlas.sheets import DrawnMap
 from zfkeras.data.stream import Stream, stream
 from zfkeras.deconvnet import DeconvNet
 from zfkeras.geometry import ReceptiveField
@@ -165,7 +165,7 @@ class _Job:
             bar.update(sum(len(one.boxes) for one in drawn))
             return drawn
         winners = _kept(kept, origin) or self._projected(top, maps, bar)
-        drawn = drawing.draw(winners, self.root, f"sheets/{stem}", top.values.shape[1])
+        drawn = sheets.draw(winners, self.root, f"sheets/{stem}", top.values.shape[1])
         bare = replace(winners, patches=None, projections=None)
         (winners if self.arrays else bare).save(kept)
         facts = _facts(origin, self.arrays) | {"drawn": [asdict(one) for one in drawn]}
@@ -182,7 +182,7 @@ class _Job:
 
 
 def _facts(origin: str, arrays: bool) -> dict[str, Any]:
-    return {"origin": origin, "arrays": arrays, "style": drawing.STYLE}
+    return {"origin": origin, "arrays": arrays, "style": sheets.STYLE}
 
 
 def _noted(note: Path, origin: str, arrays: bool) -> list[DrawnMap] | None:

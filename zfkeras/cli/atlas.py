@@ -255,6 +255,7 @@ def _evolve(
 ) -> None:
     """Looks at what the maps of each epoch's model look for, but for those done already."""
     from zfkeras.analysis.evolution import chosen_maps, save_snapshot, snapshots
+    from zfkeras.analysis.top_activations import convolutions
     from zfkeras.models.loading import load_model
 
     output.mkdir(parents=True, exist_ok=True)
@@ -263,6 +264,7 @@ def _evolve(
         with warnings_as_lines():
             source = opened(data, output, net, progress)
             report_skipped([source])
-            wanted = chosen_maps(net, layers, maps)
+            which = dict.fromkeys(layers or convolutions(net), maps)
+            wanted = chosen_maps(net, layers, maps if isinstance(maps, int) else which)
             for snapshot in snapshots(net, source, wanted, epoch, batch_size, progress):
                 save_snapshot(snapshot, output)

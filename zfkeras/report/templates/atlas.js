@@ -309,8 +309,8 @@ function paths(here) {
   const {kind, layer} = here, {before, after} = neighbours(here);
   document.getElementById("path").replaceChildren(
     link("#", "Overview"),
-    ...(layer ? [link(toLayer(layer.name), layer.name)] : []),
-    ...(kind === "image" || kind === "images" ? [] : atlas.index.layers.filter((one) => kind === "layer" && one !== layer).map((one) => link(toLayer(one.name), one.name))),
+    ...atlas.index.layers.filter((one) => one === layer || kind === "layer").map((one) =>
+      make("a", {href: toLayer(one.name), "aria-current": one === layer && kind === "layer" ? "page" : null}, one.name)),
     link("#images", "Images"),
     make("span", {class: "push"}),
     ...(before ? [make("a", {href: before, rel: "prev"}, "← previous")] : []),

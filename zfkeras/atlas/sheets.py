@@ -18,10 +18,11 @@ from PIL import Image
 from zfkeras import image
 from zfkeras.atlas.projecting import Winners
 
-STYLE = 1  # to be raised with any change of what is drawn: finished atlases draw themselves anew
+STYLE = 2  # to be raised with any change of what is drawn: finished atlases draw themselves anew
 LARGEST = 160  # side of a picture on the page of its map
 TINY = 32  # pictures up to this side are shown pixel by pixel
 CONTRAST = 99.5  # percentile of a projection's magnitudes that becomes black or white
+SPARED = 0.05  # share of its signal that a map's mosaic may leave out
 BLOCK, QUALITY = 8, 88  # of JPEG
 MOSAIC = 128  # side of a map's nine pictures on the page of its layer
 MAPS_A_SHEET = 32
@@ -93,8 +94,9 @@ def draw(winners: Winners, folder: Path, place: str, k: int) -> list[DrawnMap]:
 
 def _draw_sheets(winners: Winners, folder: Path, place: str) -> dict[int, Sheet]:
     """A sheet for each map that fires: patches above, projections below, the strongest first."""
-    patches = _scaled(_grey_to_rgb(winners.patches), LARGEST)
-    projections = _scaled(_grey_to_rgb(_displayed(winners)), LARGEST)
+    size = _fitted(winners.patches.shape[1:3], LARGEST)
+    patches = _scaled(_grey_to_rgb(winners.patches), size)
+    projections = _scaled(_grey_to_rgb(_displayed(winners)), size)
     drawn = {}
     for channel in np.unique(winners.units[:, 0]).tolist():
         chosen = np.flatnonzero(winners.units[:, 0] == channel)
@@ -109,20 +111,46 @@ def _draw_mosaics(
     """Sheets of small mosaics, a column for each map: its patches, its projections below."""
     columns = math.ceil(math.sqrt(k))
     side = (MOSAIC + 1) // columns - 1
-    rows = [
-        _scaled(_grey_to_rgb(pictures), side, enlarge=True)
-        for pictures in (winners.patches, _displayed(winners))
-    ]
+    shown = _displayed(winners)
+    both = [_close_up(winners, shown, channel, side) for channel in winners.maps.tolist()]
     drawn = {}
-    for first in range(0, len(winners.maps), MAPS_A_SHEET):
+    for first in range(0, len(both), MAPS_A_SHEET):
         maps = winners.maps[first : first + MAPS_A_SHEET].tolist()
-        mosaics = [
-            np.stack([_mosaic(row[winners.units[:, 0] == one], k, columns) for one in maps])
-            for row in rows
+        rows = [
+            np.stack([_mosaic(pair[kind], k, columns) for pair in both[first:][: len(maps)]])
+            for kind in (0, 1)
         ]
-        sheet = _write(mosaics, folder, f"{place}/mosaics-{maps[0]:04d}")
+        sheet = _write(rows, folder, f"{place}/mosaics-{maps[0]:04d}")
         drawn |= {channel: (sheet, column) for column, channel in enumerate(maps)}
     return drawn
+
+
+def _close_up(winners: Winners, shown: NDArray, channel: int, side: int) -> tuple[NDArray, NDArray]:
+    """A map's patches and projections where the signal reaches, small.
+
+    What a unit can see is far more than what moves it, and would be lost in a small picture.
+    """
+    chosen = winners.units[:, 0] == channel
+    size = _fitted(winners.patches.shape[1:3], side, enlarge=True)
+    inside = _where(winners.projections[chosen]) if chosen.any() else (slice(None), slice(None))
+    patches, projections = (
+        _scaled(_grey_to_rgb(pictures[chosen][:, *inside]), size)
+        for pictures in (winners.patches, shown)
+    )
+    # Scaling has taken contrast.
+    return patches, image.to_display(projections.astype(np.float32) - 128, CONTRAST)
+
+
+def _where(projections: NDArray) -> tuple[slice, slice]:
+    """The rows and columns around the centre that hold nearly all of a map's signal."""
+    height, width = projections.shape[1:3]
+    signal = np.abs(projections.astype(np.float32)).sum((0, 3))
+    rows, columns = (np.minimum(np.arange(n), np.arange(n)[::-1]) / n for n in (height, width))
+    rings = np.floor(np.minimum(rows[:, None], columns) * min(height, width)).astype(int)
+    outside = np.cumsum(np.bincount(rings.ravel(), signal.ravel()))
+    margin = np.searchsorted(outside, SPARED * outside[-1]) / min(height, width)
+    down, across = round(margin * height), round(margin * width)
+    return slice(down, height - down), slice(across, width - across)
 
 
 def _mosaic(pictures: NDArray, k: int, columns: int) -> NDArray:
@@ -141,16 +169,22 @@ def _grey_to_rgb(pictures: NDArray) -> NDArray:
     return pictures.repeat(3, 3) if pictures.shape[3] == 1 else pictures
 
 
-def _scaled(pictures: NDArray, side: int, enlarge: bool = False) -> NDArray:
-    """Pictures fitted into a square of this side, larger ones or all."""
-    height, width = pictures.shape[1:3]
-    factor = side / max(height, width)
-    if factor == 1 or (factor > 1 and not enlarge):
+def _fitted(size: Sequence[int], side: int, enlarge: bool = False) -> tuple[int, int]:
+    """(height, width) fitted into a square of this side, if larger or if asked."""
+    factor = side / max(size)
+    if factor > 1 and not enlarge:
+        return size[0], size[1]
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def _scaled(pictures: NDArray, size: tuple[int, int]) -> NDArray:
+    """Pictures in another (height, width)."""
+    if pictures.shape[1:3] == size:
         return pictures
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    kind = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.BOX
-    scaled = [np.asarray(Image.fromarray(one).resize(size, kind)) for one in pictures]
-    return np.stack(scaled) if scaled else np.zeros((0, size[1], size[0], 3), np.uint8)
+    larger = size[0] > pictures.shape[1]
+    kind = Image.Resampling.NEAREST if larger else Image.Resampling.BOX
+    scaled = [np.asarray(Image.fromarray(one).resize(size[::-1], kind)) for one in pictures]
+    return np.stack(scaled) if scaled else np.zeros((0, *size, 3), np.uint8)
 
 
 def _write(rows: Sequence[NDArray], folder: Path, name: str) -> Sheet:
