@@ -188,7 +188,7 @@ class _Job:
         self, deconv: DeconvNet, images: Any, layer: str, units: Any, batch_size: int
     ) -> None:
         _check_batch_size(batch_size)
-        self.images = images if hasattr(images, "shape") else np.asarray(images)
+        self.images = np.asarray(images)
         self.graph, self.layer, self.batch_size = deconv.graph, layer, batch_size
         self.size = _check_images(self.images[:0], deconv.graph).shape[1:]
         way = deconv._way(layer)
