@@ -131,15 +131,13 @@ def measure(case, rounds, count):
     cpu_ratio, wall_ratio, own_cpu, own_wall = (
         statistics.median(r) for r in zip(*ratios, strict=True)
     )
-    error = np.abs(found[subset] - expected).max()
-    effect = np.ptp(expected, axis=0).max()
-    logits = expected if layer is not None else tf.nn.softmax(expected).numpy()
-    ours = found[subset] if layer is not None else tf.nn.softmax(found[subset]).numpy()
+    error = np.abs(found[subset] - expected).max() / np.ptp(expected, axis=0).max()
+    answers = [x if layer else tf.nn.softmax(x).numpy() for x in (found[subset], expected)]
+    largest = np.abs(answers[0] - answers[1]).max() / answers[1].max()
     print(
         f"{case:18} {len(places)} places: cpu {cpu_ratio:.2f}x (bar {bar}) wall {wall_ratio:.2f}x;"
-        f" own {own_cpu:.2f} cpu-s {own_wall:.2f} s, {len(tasks)} tasks, planning {planning:.1f} s,"
-        f" first run {first:.1f} s; error / largest {np.abs(ours - logits).max() / logits.max():.1e},"
-        f" / effect {error / effect:.1e}",
+        f" own {own_cpu:.2f} cpu-s {own_wall:.2f} s; planning {planning:.1f} s, first run"
+        f" {first:.1f} s; error / largest {largest:.1e}, / effect {error:.1e}",
         flush=True,
     )
 

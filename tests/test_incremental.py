@@ -500,8 +500,9 @@ def test_rectangles_cover_every_place(bits):
 def test_restless_cells_are_those_with_a_step():
     values = np.zeros((4, 5, 1))
     values[:, 3:] = 1
-    found = coarse.restless_cells(values, 0.1)
+    found = coarse.restless_cells(values, 0.1, 0.02)
     np.testing.assert_array_equal(found, [[0, 0, 1, 0]] * 3)
+    assert not coarse.restless_cells(values, 0.1, 2.0).any()
     places = coarse.places_of(found, np.array([0, 2, 4, 5]), np.array([0, 2, 4, 6, 7]))
     np.testing.assert_array_equal(places, [[0, 0, 0, 0, 1, 1, 1, 0]] * 6)
 

@@ -127,8 +127,8 @@ def occlusion(
             rounding and recomputes only what the occluder can change: several times faster for
             convnets, once it has been planned (seconds for deep nets). "coarse" is approximate:
             it looks at every third place each way and, where the probabilities watched differ
-            by more than 15 % of their range from one to the next, at all places in between; it
-            interpolates the rest (`predicted`: the nearest) and reports the error.
+            by more than a quarter of their range from one to the next, at all places in
+            between; it interpolates the rest (`predicted`: the nearest) and reports the error.
         batch_size: images in memory at a time; the result does not depend on it.
         progress: show a progress bar.
         softmax: whether to turn the model's outputs into probabilities; default: unless the

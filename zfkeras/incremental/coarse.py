@@ -25,17 +25,18 @@ def coarse_lines(count: int, step: int) -> Ints:
     return np.unique(np.append(np.arange(0, count, step), count - 1))
 
 
-def restless_cells(values: Floats, tolerance: float) -> Booleans:
+def restless_cells(values: Floats, tolerance: float, least: float) -> Booleans:
     """The cells (r - 1, s - 1) between coarse lines whose corners differ much.
 
     Args:
         values: (r, s, K) what was seen on the coarse grid.
         tolerance: The difference to bear, as a share of each value's range over the grid.
+        least: The difference to bear at least.
     """
     flat = values.reshape(-1, values.shape[-1])
-    spread = np.maximum(np.ptp(flat, axis=0), np.finfo(np.float32).tiny)
+    bearable = np.maximum(tolerance * np.ptp(flat, axis=0), least)
     corners = np.stack([values[a:b, c:d] for a, b in _ENDS for c, d in _ENDS])
-    return (np.ptp(corners, axis=0) / spread > tolerance).any(axis=-1)
+    return (np.ptp(corners, axis=0) > bearable).any(axis=-1)
 
 
 _ENDS = ((None, -1), (1, None))
@@ -49,7 +50,7 @@ def places_of(cells: Booleans, rows: Ints, columns: Ints) -> Booleans:
     return places
 
 
-def held_out(rows: Ints, columns: Ints, most: int = 6) -> tuple[Ints, Ints]:
+def held_out(rows: Ints, columns: Ints, most: int = 8) -> tuple[Ints, Ints]:
     """Lines amid coarse lines, at most so many each way: their crossings are a test."""
 
     def amid(lines: Ints) -> Ints:

@@ -13,7 +13,8 @@ from zfkeras.incremental import coarse
 from zfkeras.incremental.sweep import Floats, Lines, Sweep, Task
 
 STEP = 3  # grid lines from one coarse line to the next
-TOLERANCE = 0.15  # of the range of the probabilities over the coarse grid
+TOLERANCE = 0.25  # of the range of the probabilities over the coarse grid …
+LEAST = 0.02  # … but at least this difference
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,7 @@ def _refine(sweep: Sweep, view: "_View") -> float:
     at = np.ix_(rows, columns)
     guess = coarse.interpolated(view.values[at], rows, columns)
     classes = coarse.nearest(view.predicted[at], rows, columns)
-    cells = coarse.restless_cells(view.values[at][..., : view.kept], TOLERANCE)
+    cells = coarse.restless_cells(view.values[at][..., : view.kept], TOLERANCE, LEAST)
     restless = coarse.places_of(cells, rows, columns)
     for found in (coarse.held_out(rows, columns), *coarse.rectangles(restless & ~view.seen)):
         if all(map(len, found)):
