@@ -1,6 +1,6 @@
 """Every command and snippet of the README runs, and what it links to exists."""
 
-import os
+import contextlib
 import re
 import shlex
 import subprocess
@@ -57,29 +57,29 @@ def test_the_snippet_runs(folder):
 
 
 def test_the_commands_run(folder):
-    server = None
-    try:
+    with contextlib.ExitStack() as stack:
+        at = ""
         for line in command_lines():
             if line.endswith("&"):
-                line = line.removesuffix("&").replace("8501", "0")
-                server = subprocess.Popen(
-                    zfkeras(line), cwd=folder, stdout=subprocess.PIPE, text=True
-                )
-                url = re.search(r"http://\S+", server.stdout.readline()).group().rstrip(".,")
-                wait_for(f"{url}/v1/models/zfnet/metadata")
+                at = f" --url {stack.enter_context(serving(line.removesuffix('&'), folder))}"
             else:
-                at = f" --url {url}" if server and "query" in line else ""
-                subprocess.run(zfkeras(line + at), cwd=folder, check=True, env=quiet())
-    finally:
-        if server is not None:
-            server.terminate()
-            server.wait()
+                asked = at if line.startswith("zfkeras query") else ""
+                subprocess.run(zfkeras(line + asked), cwd=folder, check=True)
     assert image.load(folder / "projection.png").std() > 5
     assert list((folder / "looked").glob("*.png"))
 
 
-def quiet():
-    return os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+@contextlib.contextmanager
+def serving(line, folder):
+    """Runs a `zfkeras serve` on a free port; gives its address once it answers."""
+    command = zfkeras(line.replace("8501", "0"))
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            url = re.search(r"http://[\w.]+:\d+", server.stdout.readline()).group()
+            wait_for(f"{url}/v1/models/zfnet/metadata")
+            yield url
+        finally:
+            server.terminate()
 
 
 def wait_for(url):
