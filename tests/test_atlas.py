@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +19,6 @@ from zfkeras.data.stream import stream
 from zfkeras.deconvnet import DeconvNet
 from zfkeras.graph import receptive_field
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SIZE = (44, 38)
 
 
@@ -229,6 +227,25 @@ def test_some_maps_some_layers_without_arrays(data, tmp_path):
     assert found.patches is None
     assert len(found.boxes)
     assert len(load_results(tmp_path / "top.npz")["conv2"].values) == 6
+
+
+def test_a_net_from_a_file_that_turns_colours_round_is_still_local(tmp_path, photos):
+    """As keras.applications do; the index comes back from the file as a list."""
+    pixels = keras.Input((*SIZE, 3))
+    x = keras.layers.Conv2D(3, 5, activation="relu", name="c")(pixels[..., ::-1])
+    keras.Model(pixels, x).save(tmp_path / "net.keras")
+    write_atlas(keras.models.load_model(tmp_path / "net.keras"), photos, tmp_path / "site")
+    assert told(tmp_path / "site", "index.js")["layers"][0]["field"] == [5, 5]
+    assert winners(tmp_path / "site", "c").projections.shape[1:] == (5, 5, 3)
+
+
+def test_a_map_is_shown_close_up_where_its_signal_is():
+    """A signal in the middle 20 x 16 of 60 x 48 fills the small pictures."""
+    projections = np.zeros((1, 60, 48, 3), np.float32)
+    projections[0, 20:40, 16:32] = 1
+    rows, columns = sheets._where(projections)
+    assert (rows, columns) == (slice(20, 40), slice(16, 32))
+    assert sheets._where(np.ones((1, 60, 48, 3)))[0].start <= 2
 
 
 def test_more_units_than_images_and_grey_images(tmp_path, rng):

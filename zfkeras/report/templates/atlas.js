@@ -96,8 +96,8 @@ const ORDERS = {
   deadest: ["deadest first", (a, b) => a.firing - b.firing || a.mean - b.mean],
   selective: ["most class-selective first", (a, b) => (b.selectivity ?? -1) - (a.selectivity ?? -1)],
 };
-const VIEWS = {projections: [1], patches: [0], both: [0, 1]};
-const choice = {order: "number", find: "", view: "projections"};
+const VIEWS = {both: [0, 1], projections: [1], patches: [0]};
+const choice = {order: "number", find: "", view: "both"};
 
 function chosen(maps) {
   const words = choice.find.toLowerCase().split(/\s+/).filter(Boolean);
@@ -162,7 +162,7 @@ async function layerPage(layer) {
     make("div", {class: "controls"},
       search("Number, class or image name", fill),
       select("Sort", ORDERS, choice.order, change("order")),
-      select("Show", {projections: ["projections"], patches: ["patches"], both: ["both"]}, choice.view, change("view")),
+      select("Show", {both: ["both"], projections: ["projections"], patches: ["patches"]}, choice.view, change("view")),
       count),
     grid,
   ];
@@ -226,7 +226,7 @@ function histogram({histogram: {start, width, counts}}) {
   return make("svg", {class: "histogram", viewBox: `0 0 ${wide} ${high + low}`, role: "img", "aria-label": `Histogram of the activation over the images, ${short(start)} to ${short(end)}`},
     make("line", {x1: left, x2: wide, y1: high, y2: high}), ...bars,
     label(left, high + 12, "start", short(start)), label(wide, high + 12, "end", short(end)), label((left + wide) / 2, high + 12, "middle", "activation"),
-    label(left - 4, high, "end", "0"), label(left - 4, high - height(most) + 7, "end", most.toLocaleString("en")));
+    label(left - 4, high, "end", "0"), label(left - 4, (high + 9) / 2, "end", "images"), label(left - 4, high - height(most) + 7, "end", most.toLocaleString("en")));
 }
 
 function imagesPage() {
@@ -251,9 +251,10 @@ async function imagePage(key) {
   const scene = make("div", {class: "scene plain"}, make("img", {src: pictureFile(key), alt: pictureName(key)}), boxes);
   const sections = atlas.index.layers.map((layer) => {
     const tiles = firing(layer, key).map(({one, rank, unit}) => firingTile(layer, one, rank, unit, boxes));
-    return tiles.length ? make("section", null, make("h2", null, link(toLayer(layer.name), layer.name)), make("div", {class: "grid pair"}, ...tiles)) : null;
+    return tiles.length ? make("section", null, make("h3", null, link(toLayer(layer.name), layer.name)), make("div", {class: "grid pair"}, ...tiles)) : null;
   });
-  return [make("h1", null, pictureName(key)), make("p", {class: "small soft"}, [classOf(key), `Image ${key} of the data set. It is among the ${atlas.index.k} strongest of these maps; point at one to see where.`].filter(Boolean).join(". ")), scene, ...sections];
+  return [make("h1", null, pictureName(key)), make("p", {class: "small soft"}, [classOf(key), `Image ${key} of the data set. It is among the ${atlas.index.k} strongest of these maps; point at one to see where.`].filter(Boolean).join(". ")),
+    make("div", {class: "beside"}, scene, make("div", null, ...sections.filter(Boolean)))];
 }
 
 // The maps among whose strongest units this image has one, the strongest rank first.
