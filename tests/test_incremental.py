@@ -472,7 +472,8 @@ def test_coarse_is_exact_where_it_looked_and_near_elsewhere():
 
 def test_coarse_says_nothing_of_error_where_it_looked_at_everything():
     model = finished(vgg_like)
-    found = zf.occlusion(model, some_images(model), 20, 20, method="coarse")
+    found = zf.occlusion(model, some_images(model), (41, 30), (40, 29), method="coarse")
+    assert found.evaluated.shape == (1, 2, 2)
     assert found.evaluated.all()
     assert found.error.tolist() == [0.0]
 

@@ -55,6 +55,8 @@ def held_out(rows: Ints, columns: Ints, most: int = 8) -> tuple[Ints, Ints]:
 
     def amid(lines: Ints) -> Ints:
         middle = np.setdiff1d((lines[:-1] + lines[1:]) // 2, lines)
+        if not middle.size:
+            return lines
         chosen = np.linspace(0, len(middle) - 1, min(most, len(middle))).round()
         return middle[chosen.astype(int)]
 

@@ -26,14 +26,21 @@ class Mosaic:
         frame: Where the mosaic's pixels lie in it.
         change: (U, V, C), what the occluder adds.
         values: (U, V, C), the occluded map.
+        clean_boxes: (U, V, C), the clean map in the same boxes, where it is at hand.
     """
 
     def __init__(
-        self, clean: Tensor, frame: Frame, change: Tensor = None, values: Tensor = None
+        self,
+        clean: Tensor,
+        frame: Frame,
+        change: Tensor = None,
+        values: Tensor = None,
+        clean_boxes: Tensor = None,
     ) -> None:
         self.clean = clean
         self.frame = frame
         self._given = change, values
+        self._clean_boxes = clean_boxes
 
     @cached_property
     def clean_boxes(self) -> Tensor:
@@ -41,6 +48,8 @@ class Mosaic:
 
         They wait for the occluded ones, or all layers' would be cut out at the very start.
         """
+        if self._clean_boxes is not None:
+            return self._clean_boxes
         with tf.control_dependencies([x for x in self._given if x is not None]):
             clean = tf.identity(self.clean)
         return tf.gather(pixels(clean), outer(*self.frame, self.clean.shape[2]))

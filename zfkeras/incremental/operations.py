@@ -115,9 +115,11 @@ class Pointwise(Operation):
 
     Attributes:
         by_channel: Whether it sees each channel by itself.
+        is_cheap: Whether it is cheaper than cutting out boxes.
     """
 
     by_channel: bool = False
+    is_cheap: bool = False
 
     def area(self, inputs: Sequence[Area]) -> Area | None:
         """The input's."""
@@ -125,7 +127,10 @@ class Pointwise(Operation):
 
     def local(self, call: Call) -> Mosaic:
         """The function of the values."""
-        return call.mosaic(values=as_picture(self.function, call.inputs[0].values))
+        (mosaic,) = call.inputs
+        values = as_picture(self.function, mosaic.values)
+        clean = as_picture(self.function, mosaic.clean_boxes) if self.is_cheap else None
+        return Mosaic(call.clean, call.frame, values=values, clean_boxes=clean)
 
 
 @dataclass(frozen=True, eq=False)

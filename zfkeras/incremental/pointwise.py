@@ -35,4 +35,5 @@ def activation(function: Callable) -> list[Stage]:
     if function not in _POINTWISE_ACTIVATIONS:
         return [(Operation, function, {})]
     by_channel = function not in (keras.activations.softmax, keras.activations.log_softmax)
-    return [(Pointwise, function, {"by_channel": by_channel})]
+    is_cheap = function in (keras.activations.relu, keras.activations.relu6)
+    return [(Pointwise, function, {"by_channel": by_channel, "is_cheap": is_cheap})]

@@ -258,6 +258,10 @@ def _pointwise(_: Any, step: Step) -> list[Stage]:
     return [(Pointwise, step, {})]
 
 
+def _rectifier(_: Any, step: Step) -> list[Stage]:
+    return [(Pointwise, step, {"by_channel": True, "is_cheap": True})]
+
+
 def _over_last_axis(layer: Any, step: Step) -> list[Stage] | None:
     return _pointwise(layer, step) if _over_channels(layer.axis) else None
 
@@ -314,7 +318,8 @@ _RULES: dict[type, Rule] = {
     keras.layers.Concatenate: _concatenation,
     PixelMean: _identity,
     LocalResponseNormalization: _pointwise,
-    **dict.fromkeys(_named("ReLU LeakyReLU ELU"), _pointwise),
+    keras.layers.ReLU: _rectifier,
+    **dict.fromkeys(_named("LeakyReLU ELU"), _pointwise),
     **dict.fromkeys(
         _named("Softmax LayerNormalization RMSNormalization UnitNormalization"), _over_last_axis
     ),

@@ -77,7 +77,7 @@ def _refine(sweep: Sweep, view: "_View") -> float:
     cells = coarse.restless_cells(view.values[at][..., : view.kept], TOLERANCE, LEAST)
     restless = coarse.places_of(cells, rows, columns)
     for found in (coarse.held_out(rows, columns), *coarse.rectangles(restless & ~view.seen)):
-        if all(map(len, found)):
+        if not view.seen[np.ix_(*found)].all():
             view.look(sweep.tasks(Lines(*found)))
     tested = np.zeros_like(view.seen)
     tested[np.ix_(*coarse.held_out(rows, columns))] = True
