@@ -223,7 +223,8 @@ def _searched(
     units = np.column_stack([index.reshape(-1), best.positions[fire, 0], fire])
     images = row.pick(keys)[0]
     projected = project_units(DeconvNet(net), images, above, units, progress=progress)
-    lattice = projection_aliasing(projected.pixels, stride).mean()
+    # In whole images, for the lattice's frequencies are hardly among those of a small crop.
+    lattice = projection_aliasing(projected.paste(), stride).mean()
     return found[layer], {f"lattice in {above}": float(lattice)}
 
 
@@ -253,7 +254,7 @@ def _evolve(
     batch_size: int,
     progress: bool,
 ) -> None:
-    """Looks at what the maps of each epoch's model look for, but for those done already."""
+    """Keeps what the maps of each epoch's model look for."""
     from zfkeras.analysis.evolution import chosen_maps, save_snapshot, snapshots
     from zfkeras.analysis.top_activations import convolutions
     from zfkeras.models.loading import load_model

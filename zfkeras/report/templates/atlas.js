@@ -217,7 +217,7 @@ function overall(one) {
 
 // How many images have their strongest activation in each range; logarithmic upwards.
 function histogram({histogram: {start, width, counts}}) {
-  const wide = 420, high = 130, left = 34, low = 18, most = Math.max(...counts, 1);
+  const wide = 420, high = 130, left = 42, low = 18, most = Math.max(...counts, 1);
   const height = (count) => count ? 4 + (high - 14) * Math.log1p(count) / Math.log1p(most) : 0;
   const step = (wide - left) / counts.length, end = start + width * counts.length;
   const label = (x, y, anchor, words) => make("text", {x, y, "text-anchor": anchor}, words);
