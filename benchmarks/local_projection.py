@@ -60,7 +60,7 @@ def pictures(count):
 
 def strongest_units(model, images, case):
     """The strongest unit of each map of each image, (U, 4)."""
-    maps = keras.Model(model.inputs, model.get_layer(case.layer).output)(images).numpy()
+    maps = keras.Model(model.inputs[0], model.get_layer(case.layer).output)(images).numpy()
     count, height, width, _ = maps.shape
     flat = maps[..., : case.maps].reshape(count, height * width, case.maps).argmax(1)
     image, channel = np.indices(flat.shape)

@@ -30,7 +30,7 @@ def build():
 
 def forward_of(model):
     """The forward pass to the layer as one TensorFlow graph: a strong baseline."""
-    part = keras.Model(model.inputs, model.get_layer(LAYER).output)
+    part = keras.Model(model.inputs[0], model.get_layer(LAYER).output)
     images = tf.TensorSpec((None, 224, 224, 3))
     return tf.function(lambda x: part([x]), input_signature=[images], autograph=False)
 
