@@ -117,6 +117,29 @@ def unknown_subclass(x):
     return layers.Flatten()(conv(Shifted()(conv(x, 6, 3, 2)), 6, 3, 2, name="last"))
 
 
+def unknown_activation(x):
+    def centred(x):
+        return keras.ops.relu(x - keras.ops.mean(x, axis=(1, 2), keepdims=True))
+
+    x = conv(conv(x, 6, 3, 2, activation=centred), 6, 3, name="last")
+    return layers.Flatten()(layers.Activation(centred)(x))
+
+
+def broadcast_rows(x):
+    """Maps of one row, multiplied with all rows of another."""
+    x = conv(x, 5, 3, 2)
+    row = conv(x, 5, (x.shape[1], 1), padding="valid", activation="sigmoid")
+    return layers.Flatten()(layers.Multiply(name="last")([x, row]))
+
+
+def normalised_and_raw(x):
+    """Convolutions that a normalisation follows but that others read, too."""
+    x = conv(x, 6, 3, 2, activation=None)
+    x = layers.Add()([layers.BatchNormalization()(x), x])
+    x = conv(x, 6, 3, activation=None, name="last")
+    return layers.Flatten()(layers.ReLU()(layers.BatchNormalization()(x)))
+
+
 def position_dependent(x):
     """Layers of known types that depend on the place, or on all of them."""
     x = layers.PReLU("uniform")(conv(x, 5, 3, 2))
@@ -134,6 +157,9 @@ NETS = [
     nested,
     unknown_layer,
     unknown_subclass,
+    unknown_activation,
+    broadcast_rows,
+    normalised_and_raw,
     position_dependent,
 ]
 
