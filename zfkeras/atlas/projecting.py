@@ -114,27 +114,36 @@ def project(
     units = winning(top, maps)
     keys, positions = top.keys[*units.T], top.positions[*units.T]
     wanted, index = np.unique(keys, return_inverse=True)
-    images = row.pick(wanted)[0] if len(wanted) else np.zeros((0, *deconv.graph.shapes[0][1:]))
-    asked = np.column_stack([index.reshape(-1), positions, units[:, 0]])
-    order, found = [], [_NOTHING] if not len(units) else []
-    for chosen, part in iterate_units(deconv, images, top.layer, asked, batch_size):
-        order += chosen.tolist()
-        found.append(_shown(part, images))
-        done(len(chosen))
-    back = np.argsort(order).astype(np.int64)
-    arrays = {name: np.concatenate([one[name] for one in found])[back] for name in _NOTHING}
+    arrays, images = _NOTHING, np.zeros(0)
+    if len(units):
+        images = row.pick(wanted)[0]
+        asked = np.column_stack([index.reshape(-1), positions, units[:, 0]])
+        arrays = _projected(deconv, images, top.layer, asked, batch_size, done)
     winners = Winners(
-        layer=top.layer,
-        origin=origin(top, maps),
-        maps=np.asarray(maps, np.int64),
-        units=units,
-        keys=keys,
-        **arrays,
+        top.layer, origin(top, maps), np.asarray(maps, np.int64), units, keys, **arrays
     )
     return winners, dict(zip(wanted.tolist(), images, strict=True))
 
 
-_NOTHING = {
+def _projected(
+    deconv: DeconvNet,
+    images: NDArray,
+    layer: str,
+    units: NDArray,
+    batch_size: int,
+    done: Callable[[int], Any],
+) -> dict[str, NDArray]:
+    """What `Winners` keeps of some units, in their order."""
+    order, found = [], []
+    for chosen, part in iterate_units(deconv, images, layer, units, batch_size):
+        order += chosen.tolist()
+        found.append(_shown(part, images))
+        done(len(chosen))
+    back = np.argsort(order)
+    return {name: np.concatenate([one[name] for one in found])[back] for name in _NOTHING}
+
+
+_NOTHING: dict[str, NDArray] = {
     "values": np.zeros(0, np.float32),
     "boxes": np.zeros((0, 4), np.int64),
     "scales": np.zeros(0, np.float32),

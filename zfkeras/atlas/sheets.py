@@ -80,7 +80,9 @@ def draw(winners: Winners, folder: Path, place: str, k: int) -> list[DrawnMap]:
         place: Where in the site.
         k: Units of each map.
     """
-    sheets, mosaics = _draw_sheets(winners, folder, place), _draw_mosaics(winners, folder, place, k)
+    pictures = _Pictures.of(winners)
+    sheets = _draw_sheets(pictures, folder, place)
+    mosaics = _draw_mosaics(pictures, winners.maps.tolist(), folder, place, k)
     return [
         DrawnMap(
             channel,
@@ -92,53 +94,74 @@ def draw(winners: Winners, folder: Path, place: str, k: int) -> list[DrawnMap]:
     ]
 
 
-def _draw_sheets(winners: Winners, folder: Path, place: str) -> dict[int, Sheet]:
+@dataclass(frozen=True)
+class _Pictures:
+    """What there is to draw of U units: their maps, patches, projections, and these as shown."""
+
+    maps: NDArray[np.int64]
+    patches: NDArray[np.uint8]
+    projections: NDArray[np.float16]
+    shown: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, winners: Winners) -> "_Pictures":
+        if winners.patches is None or winners.projections is None:
+            raise ValueError(
+                "Only winners that were kept with their patches and projections can be drawn. "
+                f"Received: winners of layer '{winners.layer}' without"
+            )
+        # Few pixels tower above the rest; the paper enhances contrast too (spec C4).
+        shown = _grey_to_rgb(image.to_display(winners.projections, CONTRAST))
+        patches = _grey_to_rgb(winners.patches)
+        return cls(winners.units[:, 0], patches, winners.projections, shown)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.patches.shape[1], self.patches.shape[2]
+
+
+def _draw_sheets(pictures: _Pictures, folder: Path, place: str) -> dict[int, Sheet]:
     """A sheet for each map that fires: patches above, projections below, the strongest first."""
-    size = _fitted(winners.patches.shape[1:3], LARGEST)
-    patches = _scaled(_grey_to_rgb(winners.patches), size)
-    projections = _scaled(_grey_to_rgb(_displayed(winners)), size)
-    drawn = {}
-    for channel in np.unique(winners.units[:, 0]).tolist():
-        chosen = np.flatnonzero(winners.units[:, 0] == channel)
-        rows = [patches[chosen], projections[chosen]]
-        drawn[channel] = _write(rows, folder, f"{place}/{channel:04d}")
-    return drawn
+    size = _fitted(pictures.size, LARGEST)
+    rows = [_scaled(row, size) for row in (pictures.patches, pictures.shown)]
+    return {
+        channel: _write(
+            [row[pictures.maps == channel] for row in rows], folder, f"{place}/{channel:04d}"
+        )
+        for channel in np.unique(pictures.maps).tolist()
+    }
 
 
 def _draw_mosaics(
-    winners: Winners, folder: Path, place: str, k: int
+    pictures: _Pictures, maps: list[int], folder: Path, place: str, k: int
 ) -> dict[int, tuple[Sheet, int]]:
     """Sheets of small mosaics, a column for each map: its patches, its projections below."""
     columns = math.ceil(math.sqrt(k))
     side = (MOSAIC + 1) // columns - 1
-    shown = _displayed(winners)
-    both = [_close_up(winners, shown, channel, side) for channel in winners.maps.tolist()]
-    drawn = {}
-    for first in range(0, len(both), MAPS_A_SHEET):
-        maps = winners.maps[first : first + MAPS_A_SHEET].tolist()
-        rows = [
-            np.stack([_mosaic(pair[kind], k, columns) for pair in both[first:][: len(maps)]])
-            for kind in (0, 1)
-        ]
-        sheet = _write(rows, folder, f"{place}/mosaics-{maps[0]:04d}")
-        drawn |= {channel: (sheet, column) for column, channel in enumerate(maps)}
+    drawn: dict[int, tuple[Sheet, int]] = {}
+    for first in range(0, len(maps), MAPS_A_SHEET):
+        some = maps[first : first + MAPS_A_SHEET]
+        pairs = [_close_up(pictures, channel, side) for channel in some]
+        rows = [np.stack([_mosaic(pair[i], k, columns) for pair in pairs]) for i in (0, 1)]
+        sheet = _write(rows, folder, f"{place}/mosaics-{some[0]:04d}")
+        drawn |= {channel: (sheet, column) for column, channel in enumerate(some)}
     return drawn
 
 
-def _close_up(winners: Winners, shown: NDArray, channel: int, side: int) -> tuple[NDArray, NDArray]:
+def _close_up(pictures: _Pictures, channel: int, side: int) -> tuple[NDArray, NDArray]:
     """A map's patches and projections where the signal reaches, small.
 
     What a unit can see is far more than what moves it, and would be lost in a small picture.
     """
-    chosen = winners.units[:, 0] == channel
-    size = _fitted(winners.patches.shape[1:3], side, enlarge=True)
-    inside = _where(winners.projections[chosen]) if chosen.any() else (slice(None), slice(None))
-    patches, projections = (
-        _scaled(_grey_to_rgb(pictures[chosen][:, *inside]), size)
-        for pictures in (winners.patches, shown)
+    chosen = pictures.maps == channel
+    size = _fitted(pictures.size, side, enlarge=True)
+    rows, columns = _where(pictures.projections[chosen])
+    patches, shown = (
+        _scaled(row[chosen][:, rows, columns], size) for row in (pictures.patches, pictures.shown)
     )
     # Scaling has taken contrast.
-    return patches, image.to_display(projections.astype(np.float32) - 128, CONTRAST)
+    return patches, image.to_display(shown.astype(np.float32) - 128, CONTRAST)
 
 
 def _where(projections: NDArray) -> tuple[slice, slice]:
@@ -158,11 +181,6 @@ def _mosaic(pictures: NDArray, k: int, columns: int) -> NDArray:
     missing = [(0, k - len(pictures))] + [(0, 0)] * 3
     tiles = np.pad(pictures, missing, constant_values=128)
     return image.grid(list(tiles), columns, padding=1, background=128)[1:-1, 1:-1]
-
-
-def _displayed(winners: Winners) -> NDArray[np.uint8]:
-    """Few pixels tower above the rest; the paper enhances contrast too (spec C4)."""
-    return image.to_display(winners.projections, CONTRAST)
 
 
 def _grey_to_rgb(pictures: NDArray) -> NDArray:

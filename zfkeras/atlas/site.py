@@ -80,7 +80,7 @@ def write_index(
 
 def about(
     top: TopActivations,
-    size: Sequence[int],
+    size: Sequence[int | None],
     field: ReceptiveField | None,
     drawn: Sequence[DrawnMap],
 ) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The whole atlas: search, projections, pictures, tables, page."""
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from tqdm import tqdm
 
 from zfkeras import image
@@ -21,7 +21,7 @@ from zfkeras.atlas.sheets import DrawnMap
 from zfkeras.data.stream import Stream, stream
 from zfkeras.deconvnet import DeconvNet
 from zfkeras.geometry import ReceptiveField
-from zfkeras.graph import receptive_field, walk
+from zfkeras.graph import Graph, receptive_field, walk
 
 
 def write_atlas(
@@ -70,6 +70,7 @@ def write_atlas(
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> pixels = keras.Input((12, 10, 3))
         >>> conv = keras.layers.Conv2D(4, 3, activation="relu", name="conv1")(pixels)
         >>> photos = np.random.default_rng(0).integers(0, 256, (20, 12, 10, 3)).astype("uint8")
@@ -79,8 +80,8 @@ def write_atlas(
         ('index.html', ['index.html', 'maps.csv', 'top.npz', 'units.csv'])
     """
     graph, root = walk(model), Path(folder)
-    size = graph.shapes[0][1:]
-    _check(maps, size)
+    size = _input_size(graph)
+    _check(maps)
     root.mkdir(parents=True, exist_ok=True)
     row = stream(dataset, size, progress=progress)
     results = top_activations(
@@ -95,8 +96,9 @@ def write_atlas(
     )
     write_units(results, root / "units.csv")
     write_maps(results, root / "maps.csv")
-    job = _Job(DeconvNet(model), row, root, arrays, progress)
-    told, seen = [], {}
+    job = _Job(DeconvNet(model), row, root, 4 * math.prod(size), arrays, progress)
+    told: list[dict[str, Any]] = []
+    seen: dict[int, list[str]] = {}
     for number, (layer, top) in enumerate(results.items()):
         stem, shape = site.place(number, layer), graph.shapes[graph.find(layer)][1:-1]
         drawn = job.layer(top, _shown(top, maps), stem)
@@ -106,16 +108,22 @@ def write_atlas(
     return site.write_index(root, title or model.name, results, told, seen, size[:2])
 
 
-def _check(maps: int | None, size: tuple[int | None, ...]) -> None:
+def _check(maps: int | None) -> None:
     if maps is not None and maps < 1:
         raise ValueError(
             f"`maps` must be at least 1 of each layer, or None for all. Received: maps={maps}"
         )
-    if size[2] not in (1, 3) or None in size:
+
+
+def _input_size(graph: Graph) -> tuple[int, int, int]:
+    """(H, W, C) of the model's input, if it is of pictures."""
+    height, width, depth = graph.shapes[0][1:]
+    if height is None or width is None or depth not in (1, 3):
         raise ValueError(
             "An atlas shows pictures: the model's input must be of fixed size, with 1 or 3 "
-            f"channels. Received: input of (H, W, C) = {size}"
+            f"channels. Received: input of (H, W, C) = {(height, width, depth)}"
         )
+    return height, width, depth
 
 
 def _shown(top: TopActivations, maps: int | None) -> list[int]:
@@ -140,17 +148,18 @@ class _Job:
     deconv: DeconvNet
     row: Stream
     root: Path
+    image_bytes: int
     arrays: bool
     progress: bool
 
     def layer(self, top: TopActivations, maps: list[int], stem: str) -> list[DrawnMap]:
         """All maps of a layer that are shown."""
-        image_bytes = 4 * int(np.prod(self.deconv.graph.shapes[0][1:]))
-        total, drawn = len(projecting.winning(top, maps)), []
+        total = len(projecting.winning(top, maps))
+        drawn: list[DrawnMap] = []
         with tqdm(
             desc=f"drawing {top.layer}", total=total, unit="unit", disable=not self.progress
         ) as bar:
-            for number, part in enumerate(projecting.parts(top, maps, image_bytes)):
+            for number, part in enumerate(projecting.parts(top, maps, self.image_bytes)):
                 drawn += self._part(top, part, f"{stem}-{number:03d}", stem, bar)
         return drawn
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -215,10 +215,9 @@ def _searched(
         above = [*convolutions(net), layer][convolutions(net).index(layer) + 1]
         found = top_activations(net, row, [layer, above], k=1, progress=progress)
     stride, best = filter_statistics(net, layer).stride, found[above]
-    fire = best.values[:, 0] > 0
-    if above == layer or stride < 2 or not fire.any():
+    fire = np.flatnonzero(best.values[:, 0] > 0)[:MAPS_MEASURED]
+    if above == layer or stride < 2 or not len(fire):
         return found[layer], {}
-    fire = np.flatnonzero(fire)[:MAPS_MEASURED]
     keys, index = np.unique(best.keys[fire, 0], return_inverse=True)
     units = np.column_stack([index.reshape(-1), best.positions[fire, 0], fire])
     images = row.pick(keys)[0]
@@ -265,7 +264,9 @@ def _evolve(
         with warnings_as_lines():
             source = opened(data, output, net, progress)
             report_skipped([source])
-            which = dict.fromkeys(layers or convolutions(net), maps)
-            wanted = chosen_maps(net, layers, maps if isinstance(maps, int) else which)
+            which: Any = maps
+            if not isinstance(which, int):
+                which = dict.fromkeys(layers or convolutions(net), which)
+            wanted = chosen_maps(net, layers, which)
             for snapshot in snapshots(net, source, wanted, epoch, batch_size, progress):
                 save_snapshot(snapshot, output)

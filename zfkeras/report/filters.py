@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from zfkeras import image
 from zfkeras.image import Picture
@@ -86,8 +87,8 @@ def _frequencies(axes: Axes, found: "FilterStatistics") -> None:
     low, high = found.band_edges
     tidy(axes, f"Mean frequency; {found.mid_coverage:.0%} in the middle", "cycles per pixel", "")
     axes.axvspan(low, high, color=INK, alpha=0.1, lw=0)
-    axes.hist(found.centroid, np.linspace(0, 0.6, 31), color=LINES[0])
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.hist(found.centroid, np.linspace(0, 0.6, 31).tolist(), color=LINES[0])
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def table(numbers: Mapping[str, Mapping[str, float]]) -> Figure:
