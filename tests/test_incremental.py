@@ -492,6 +492,8 @@ def test_coarse_is_exact_where_it_looked_and_near_elsewhere():
     assert seen[:, ::3, ::3].all()
     error = np.abs(found.probabilities - plain.probabilities).max(axis=(1, 2, 3))
     assert (found.error > 0).all()
+    # Of calm places alone: where the map is steep, straight lines would be off by more.
+    assert (found.error < np.ptp(plain.probabilities, axis=(1, 2)).max(axis=-1) / 4).all()
     assert (error < 4 * found.error).all()
     assert (error < np.ptp(plain.probabilities, axis=(1, 2)).max(axis=-1) / 4).all()
 
