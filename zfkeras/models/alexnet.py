@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from zfkeras.models.architecture import Architecture, Conv
-from zfkeras.models.weights import load_weights, merged_arguments
+from zfkeras.models.weights import built, merged_arguments
 
 
 def architecture(groups: int = 2) -> Architecture:
@@ -92,10 +92,10 @@ def AlexNet(
     chosen = merged_arguments("AlexNet", weights, given, _DEFAULTS)
     if chosen["groups"] not in (1, 2):
         raise ValueError(f"`groups` must be 1 or 2. Received: groups={groups!r}")
-    scaled = architecture(chosen["groups"]).scaled(chosen["width"], chosen["fc_units"])
-    model = scaled.build(
-        input_shape=tuple(chosen["input_shape"]),
-        classes=chosen["classes"],
+    return built(
+        architecture(chosen["groups"]),
+        chosen,
+        weights,
         include_top=include_top,
         dropout=dropout,
         classifier_activation=classifier_activation,
@@ -103,6 +103,3 @@ def AlexNet(
         max_filter_rms=max_filter_rms,
         name=name,
     )
-    if weights is not None:
-        load_weights(model, weights)
-    return model

@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 import keras
 import numpy as np
 
+from zfkeras.models.architecture import Architecture
+
 BUNDLED = {"imagenette": Path(__file__).with_name("imagenette.npz")}
 
 
@@ -70,6 +72,29 @@ def load_weights(model: keras.Model, weights: str | os.PathLike) -> None:
             _check(variable, stored, weights)
         for variable in variables:
             variable.assign(stored[variable.path].astype("float32"))
+
+
+def built(
+    architecture: Architecture,
+    arguments: dict[str, Any],
+    weights: str | os.PathLike | None,
+    **options: Any,
+) -> keras.Model:
+    """The Keras model of an architecture, with its weights if there are any.
+
+    Args:
+        architecture: at width 1.
+        arguments: what `merged_arguments` made of the net's: "width", "fc_units", "input_shape"
+            and "classes".
+        weights: as in `load_weights`, or None.
+        **options: the other arguments of `Architecture.build`.
+    """
+    scaled = architecture.scaled(arguments["width"], arguments["fc_units"])
+    shape, classes = tuple(arguments["input_shape"]), arguments["classes"]
+    model = scaled.build(input_shape=shape, classes=classes, **options)
+    if weights is not None:
+        load_weights(model, weights)
+    return model
 
 
 def metadata(weights: str | os.PathLike) -> dict[str, Any]:

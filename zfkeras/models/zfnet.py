@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from zfkeras.models.architecture import Architecture, Conv
-from zfkeras.models.weights import load_weights, merged_arguments
+from zfkeras.models.weights import built, merged_arguments
 
 _SYMMETRIC = Architecture(
     (
@@ -103,10 +103,10 @@ def ZFNet(
         raise ValueError(
             f"`alignment` must be one of {sorted(ALIGNMENTS)}. Received: alignment={alignment!r}"
         )
-    architecture = ALIGNMENTS[chosen["alignment"]].scaled(chosen["width"], chosen["fc_units"])
-    model = architecture.build(
-        input_shape=tuple(chosen["input_shape"]),
-        classes=chosen["classes"],
+    return built(
+        ALIGNMENTS[chosen["alignment"]],
+        chosen,
+        weights,
         include_top=include_top,
         dropout=dropout,
         classifier_activation=classifier_activation,
@@ -114,6 +114,3 @@ def ZFNet(
         max_filter_rms=max_filter_rms,
         name=name,
     )
-    if weights is not None:
-        load_weights(model, weights)
-    return model
