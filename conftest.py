@@ -2,4 +2,4 @@
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("apache_beam") else ["zfkeras/beam.py"]
+collect_ignore = [] if find_spec("apache_beam") else ["zfkeras/analysis/beam.py"]

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from zfkeras.data.folders import image_folder
-from zfkeras.evaluation import evaluate
 from zfkeras.models.loading import load_model
 from zfkeras.models.weights import BUNDLED, metadata, save_weights
 from zfkeras.models.zfnet import ZFNet
+from zfkeras.training.evaluation import evaluate
 
 WNIDS = {
     "n01440764": "tench", "n02102040": "English springer", "n02979186": "cassette player",

@@ -20,9 +20,9 @@ import numpy as np
 import tensorflow as tf
 
 import zfkeras as zf
-from zfkeras.graph import walk
-from zfkeras.incremental.sweep import Sweep
-from zfkeras.occluder import centres, occlude
+from zfkeras.analysis.incremental.sweep import Sweep
+from zfkeras.analysis.occluder import centres, occlude
+from zfkeras.graph.walking import walk
 
 SIZE, FILL = 224, np.float32([128, 128, 128])
 CASES = {  # model, occluder, stride, layer (then its strongest map alone), bar

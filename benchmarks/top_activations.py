@@ -17,7 +17,7 @@ import tensorflow as tf
 from zfkeras.analysis import top_activations as module
 from zfkeras.analysis.search import Searcher
 from zfkeras.data.stream import stream
-from zfkeras.graph import walk
+from zfkeras.graph.walking import walk
 from zfkeras.models.zfnet import ZFNet
 
 

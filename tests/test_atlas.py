@@ -16,8 +16,8 @@ from zfkeras import image
 from zfkeras.analysis.strongest import load_results
 from zfkeras.atlas import Winners, projecting, sheets, write_atlas
 from zfkeras.data.stream import stream
-from zfkeras.deconvnet import DeconvNet
-from zfkeras.graph import receptive_field
+from zfkeras.deconvnet.net import DeconvNet
+from zfkeras.graph.walking import receptive_field
 
 SIZE = (44, 38)
 

@@ -12,7 +12,7 @@ from zfkeras.analysis.top_activations import load_results, save_results, top_act
 from zfkeras.models.loading import load_model
 
 beam = pytest.importorskip("apache_beam")
-ours = pytest.importorskip("zfkeras.beam")
+ours = pytest.importorskip("zfkeras.analysis.beam")
 
 SETTINGS = {"layers": LAYERS, "k": 3, "batch_size": 4}
 

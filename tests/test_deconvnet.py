@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 import zfkeras as zf
-from zfkeras import ops, rules
+from zfkeras import ops
+from zfkeras.deconvnet import rules
 
 import networks
 

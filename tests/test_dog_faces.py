@@ -7,11 +7,11 @@ import pytest
 
 from zfkeras.analysis.explanations import explanations
 from zfkeras.analysis.invariance import invariance
+from zfkeras.analysis.landmarks import load_landmarks
 from zfkeras.analysis.sanity import rank_correlation
-from zfkeras.copies import FlatCopy, randomized
 from zfkeras.experiments.fig8 import measure
 from zfkeras.experiments.table1 import hiding, hiding_all
-from zfkeras.landmarks import load_landmarks
+from zfkeras.graph.copies import FlatCopy, randomized
 
 import networks
 

@@ -7,7 +7,13 @@ import tensorflow as tf
 
 from zfkeras.data.preprocess import ten_crop
 from zfkeras.data.sources import from_arrays
-from zfkeras.evaluation import Classifier, Evaluation, ends_in_softmax, evaluate, input_size
+from zfkeras.training.evaluation import (
+    Classifier,
+    Evaluation,
+    ends_in_softmax,
+    evaluate,
+    input_size,
+)
 
 
 def linear(outputs=7, activation=None, shape=(28, 21, 3)):

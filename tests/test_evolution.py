@@ -19,7 +19,7 @@ from zfkeras.analysis.evolution import (
     snapshots,
 )
 from zfkeras.cli import app
-from zfkeras.deconvnet import DeconvNet
+from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.report import evolution as drawing
 
 SIZE = (14, 11)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import zfkeras as zf
-from zfkeras.geometry import ReceptiveField
+from zfkeras.graph.geometry import ReceptiveField
 
 import networks
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from zfkeras.graph import walk
+from zfkeras.graph.walking import walk
 
 import networks
 

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import zfkeras as zf
-from zfkeras.incremental import coarse, grouping
-from zfkeras.incremental.axis import Spans, Window
-from zfkeras.incremental.sweep import Lines, Sweep
-from zfkeras.occluder import centres, occlude
+from zfkeras.analysis.incremental import coarse, grouping
+from zfkeras.analysis.incremental.axis import Spans, Window
+from zfkeras.analysis.incremental.sweep import Lines, Sweep
+from zfkeras.analysis.occluder import centres, occlude
 
 layers = keras.layers
 CLASSES = 5

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import zfkeras as zf
 from zfkeras.analysis.invariance import PAPER, invariance
-from zfkeras.transforms import matrix, transform
+from zfkeras.analysis.transforms import matrix, transform
 
 HEIGHT, WIDTH, CLASSES = 14, 19, 4
 

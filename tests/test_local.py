@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 import zfkeras as zf
-from zfkeras.local import cut_patches, iterate_units
-from zfkeras.local.groups import _cheapest
+from zfkeras.deconvnet.local import cut_patches, iterate_units
+from zfkeras.deconvnet.local.groups import _cheapest
 
 import networks
 
@@ -316,7 +316,7 @@ UNITS = [[4, 0, 6, 2], [0, 8, 7, 0], [4, 7, 1, 6], [1, 8, 2, 4], [0, 8, 7, 0]]
 def test_batches_and_chunks_change_nothing(chain, monkeypatch):
     deconv, images = chain
     expected = zf.project_units(deconv, images, "conv2", UNITS)
-    monkeypatch.setattr("zfkeras.local.units.BYTES_KEPT", 1)  # an image at a time
+    monkeypatch.setattr("zfkeras.deconvnet.local.units.BYTES_KEPT", 1)  # an image at a time
     found = zf.project_units(deconv, images.astype("float64"), "conv2", UNITS, batch_size=1)
     np.testing.assert_allclose(found.pixels, expected.pixels, atol=1e-6)
     np.testing.assert_array_equal(found.boxes, expected.boxes)

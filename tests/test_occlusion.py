@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zfkeras import occluder
+from zfkeras.analysis import occluder
 from zfkeras.analysis import occlusion as module
 from zfkeras.analysis.occlusion import Occlusion, ends_in_softmax, occlusion
 

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 import zfkeras as zf
 from zfkeras import image
-from zfkeras.landmarks import load_landmarks
-from zfkeras.pictures import picture_files, pictures
-from zfkeras.results import Result
+from zfkeras.analysis.landmarks import load_landmarks
+from zfkeras.analysis.results import Result
+from zfkeras.data.pictures import picture_files, pictures
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 
 from zfkeras import image
 from zfkeras.analysis.occlusion import Occlusion
-from zfkeras.deconvnet import Projection
-from zfkeras.geometry import ReceptiveField
+from zfkeras.deconvnet.net import Projection
+from zfkeras.graph.geometry import ReceptiveField
 from zfkeras.report import figures, page, views
 
 HEIGHT, WIDTH = 20, 33

@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 
 import zfkeras as zf
-from zfkeras import ops, rules
-from zfkeras.convolution import Frame, one_filter_adjoint, phase_adjoint
-from zfkeras.graph import walk
+from zfkeras import ops
+from zfkeras.deconvnet import rules
+from zfkeras.deconvnet.convolution import Frame, one_filter_adjoint, phase_adjoint
+from zfkeras.graph.walking import walk
 
 import networks
 

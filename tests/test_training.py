@@ -12,13 +12,13 @@ import keras
 import numpy as np
 import pytest
 
-from zfkeras import training
 from zfkeras.data.generated import generated
 from zfkeras.data.sources import from_arrays
 from zfkeras.layers import PixelMean
 from zfkeras.models.zfnet import ZFNet
-from zfkeras.optimizer import CoupledSGD
-from zfkeras.recipes import RECIPES, Recipe, recipe
+from zfkeras.training import fit as training
+from zfkeras.training.optimizer import CoupledSGD
+from zfkeras.training.recipes import RECIPES, Recipe, recipe
 
 SMALL = {"batch_size": 8, "kernel_initializer": None}
 
@@ -299,7 +299,7 @@ MIRRORED = """
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     sys.path.insert(0, {tests!r})
     import test_training as t
-    from zfkeras import training
+    from zfkeras.training import fit as training
 
     # Without dropout, whose noise is each replica's own.
     change = {{"schedule": "cosine", "max_filter_rms": 0.1}}

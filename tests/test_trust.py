@@ -12,8 +12,8 @@ from zfkeras.analysis import explanations as module
 from zfkeras.analysis.explanations import METHODS, Settings, explainer, explanations
 from zfkeras.analysis.faithfulness import faithfulness
 from zfkeras.analysis.sanity import deletion_insertion, rank_correlation
-from zfkeras.answers import Answers
-from zfkeras.copies import FlatCopy, randomized
+from zfkeras.graph.answers import Answers
+from zfkeras.graph.copies import FlatCopy, randomized
 
 import networks
 

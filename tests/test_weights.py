@@ -127,7 +127,7 @@ def test_the_bundled_net_is_as_good_as_its_card_says(bundled, shared, tmp_path):
     import tarfile
 
     from zfkeras.data.folders import image_folder
-    from zfkeras.evaluation import evaluate
+    from zfkeras.training.evaluation import evaluate
 
     with tarfile.open(shared / "images" / "imagenette224_val_600.tar") as tar:
         tar.extractall(tmp_path, filter="data")

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from zfkeras.copies import FlatCopy
+from zfkeras.graph.copies import FlatCopy
 
 Floats = NDArray[np.float32]
 

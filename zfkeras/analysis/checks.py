@@ -9,11 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from zfkeras.answers import is_softmax
-from zfkeras.graph import Graph, Step, walk
+from zfkeras.deconvnet.reverse import op_name
+from zfkeras.deconvnet.rules import rules_for
+from zfkeras.graph.answers import is_softmax
+from zfkeras.graph.walking import Graph, Step, walk
 from zfkeras.layers import MaxPoolWithArgmax2D, PixelMean
-from zfkeras.reverse import op_name
-from zfkeras.rules import rules_for
 
 PROBLEM, CAUTION, NOTE = LEVELS = ("problem", "caution", "note")
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from zfkeras.answers import Answers, check_images, class_of_each
-from zfkeras.occluder import colours, rectangle
-from zfkeras.results import Result
+from zfkeras.analysis.occluder import colours, rectangle
+from zfkeras.analysis.results import Result
+from zfkeras.graph.answers import Answers, check_images, class_of_each
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

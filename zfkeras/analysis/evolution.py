@@ -17,12 +17,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from zfkeras import image
+from zfkeras.analysis.results import Result
 from zfkeras.analysis.top_activations import convolutions, top_activations
 from zfkeras.data.stream import Stream, stream
-from zfkeras.deconvnet import DeconvNet
-from zfkeras.graph import walk
-from zfkeras.local import project_units
-from zfkeras.results import Result
+from zfkeras.deconvnet.local import project_units
+from zfkeras.deconvnet.net import DeconvNet
+from zfkeras.graph.walking import walk
 
 PAPER_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)
 Maps = int | Mapping[str, Sequence[int]]

@@ -18,10 +18,10 @@ from tqdm import tqdm
 
 from zfkeras.analysis.baselines import BASELINES, Baseline
 from zfkeras.analysis.occlusion import occlusion
-from zfkeras.answers import Answers, check_images, class_of_each
-from zfkeras.copies import FlatCopy
-from zfkeras.deconvnet import DeconvNet
-from zfkeras.graph import walk
+from zfkeras.deconvnet.net import DeconvNet
+from zfkeras.graph.answers import Answers, check_images, class_of_each
+from zfkeras.graph.copies import FlatCopy
+from zfkeras.graph.walking import walk
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

@@ -16,10 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from zfkeras.analysis.explanations import METHODS, Settings, explanations
+from zfkeras.analysis.occluder import colours
+from zfkeras.analysis.results import Result
 from zfkeras.analysis.sanity import deletion_insertion, randomization, rank_correlation
-from zfkeras.answers import Answers, check_images, class_of_each
-from zfkeras.occluder import colours
-from zfkeras.results import Result
+from zfkeras.graph.answers import Answers, check_images, class_of_each
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

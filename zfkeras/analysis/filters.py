@@ -11,10 +11,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from zfkeras.analysis.results import Result
 from zfkeras.analysis.strongest import TopActivations
 from zfkeras.constraints import FilterRMS
-from zfkeras.graph import walk
-from zfkeras.results import Result
+from zfkeras.graph.walking import walk
 
 Floats = NDArray[np.floating]
 Booleans = NDArray[np.bool_]

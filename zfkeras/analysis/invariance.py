@@ -14,10 +14,10 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from zfkeras.answers import Answers, check_images, class_of_each
-from zfkeras.occluder import colours
-from zfkeras.results import Result
-from zfkeras.transforms import check_amounts, matrix, transform
+from zfkeras.analysis.occluder import colours
+from zfkeras.analysis.results import Result
+from zfkeras.analysis.transforms import check_amounts, matrix, transform
+from zfkeras.graph.answers import Answers, check_images, class_of_each
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

@@ -14,12 +14,12 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from zfkeras.answers import check_images, ends_in_softmax, watched_classes
-from zfkeras.graph import walk
-from zfkeras.incremental.sweep import Sweep
-from zfkeras.incremental.watch import Question, sweep_coarsely, sweep_exactly
-from zfkeras.occluder import centres, colours, covers, occlude, rectangle
-from zfkeras.results import Result
+from zfkeras.analysis.incremental.sweep import Sweep
+from zfkeras.analysis.incremental.watch import Question, sweep_coarsely, sweep_exactly
+from zfkeras.analysis.occluder import centres, colours, covers, occlude, rectangle
+from zfkeras.analysis.results import Result
+from zfkeras.graph.answers import check_images, ends_in_softmax, watched_classes
+from zfkeras.graph.walking import walk
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -116,7 +116,7 @@ def occlusion(
     Args:
         model: any Keras model from (N, H, W, C) images to (N, classes) scores.
         images: (N, H, W, C) uint8 or float, 0..255, at least one; or a picture, a folder of
-            pictures or a `tf.data.Dataset`, see `zfkeras.pictures`.
+            pictures or a `tf.data.Dataset`, see `zfkeras.data.pictures`.
         patch_size: side of the occluder, or (height, width); may exceed the image.
         strides: step between its centres, or (down, across); at most `patch_size`.
         fill_value: a grey value, one value a channel, or "mean": each image's mean colour.

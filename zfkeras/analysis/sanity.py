@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from zfkeras.analysis.explanations import Settings, explainer
-from zfkeras.answers import Answers
-from zfkeras.copies import ORDERS, FlatCopy, learned_layers, randomized
+from zfkeras.graph.answers import Answers
+from zfkeras.graph.copies import ORDERS, FlatCopy, learned_layers, randomized
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -90,7 +90,7 @@ def randomization(
 
     Returns:
         "layers": their names, from the top down; "cascading" and "independent": (methods, N,
-        layers) rank correlations, see `zfkeras.copies.randomized`.
+        layers) rank correlations, see `zfkeras.graph.copies.randomized`.
     """
     copy = FlatCopy(model).model
     flat = FlatCopy(copy, logits=True)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zfkeras.graph import Graph, Step, walk
+from zfkeras.graph.walking import Graph, Step, walk
 
 Tensor = Any
 

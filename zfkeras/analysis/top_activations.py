@@ -30,7 +30,7 @@ from zfkeras.analysis.strongest import (
 )
 from zfkeras.analysis.tally import added_by, searched_without_units
 from zfkeras.data.stream import Batch, Stream, stream
-from zfkeras.graph import Step, walk
+from zfkeras.graph.walking import Step, walk
 
 __all__ = [
     "TopActivations",

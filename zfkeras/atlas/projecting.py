@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zfkeras.analysis.results import Result
 from zfkeras.analysis.strongest import TopActivations
 from zfkeras.data.stream import Stream
-from zfkeras.deconvnet import DeconvNet
-from zfkeras.local import UnitProjections, cut_patches, iterate_units
-from zfkeras.results import Result
+from zfkeras.deconvnet.local import UnitProjections, cut_patches, iterate_units
+from zfkeras.deconvnet.net import DeconvNet
 
 BYTES_A_PART = 2**29  # of images and pictures
 OUTSIDE = 128  # what patches show beyond the image's border

@@ -19,9 +19,9 @@ from zfkeras.atlas import projecting, sheets, site
 from zfkeras.atlas.projecting import Winners
 from zfkeras.atlas.sheets import DrawnMap
 from zfkeras.data.stream import Stream, stream
-from zfkeras.deconvnet import DeconvNet
-from zfkeras.geometry import ReceptiveField
-from zfkeras.graph import Graph, receptive_field, walk
+from zfkeras.deconvnet.net import DeconvNet
+from zfkeras.graph.geometry import ReceptiveField
+from zfkeras.graph.walking import Graph, receptive_field, walk
 
 
 def write_atlas(

@@ -203,9 +203,9 @@ def _searched(
     from zfkeras.analysis.filters import filter_statistics, projection_aliasing
     from zfkeras.analysis.top_activations import convolutions, top_activations
     from zfkeras.data.stream import stream
-    from zfkeras.deconvnet import DeconvNet
-    from zfkeras.graph import walk
-    from zfkeras.local import project_units
+    from zfkeras.deconvnet.local import project_units
+    from zfkeras.deconvnet.net import DeconvNet
+    from zfkeras.graph.walking import walk
 
     output.mkdir(parents=True, exist_ok=True)
     with warnings_as_lines():

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from zfkeras.analysis.occlusion import Occlusion
-    from zfkeras.deconvnet import Projection
-    from zfkeras.geometry import ReceptiveField
+    from zfkeras.deconvnet.net import Projection
+    from zfkeras.graph.geometry import ReceptiveField
 
 _IMAGES = typer.Argument(..., help="Picture files.")
 _MODEL = typer.Option("imagenette", help="A .keras file, or the bundled net: imagenette.")
@@ -45,7 +45,7 @@ def project(
     """Show what makes the maps of a layer fire: patches beside deconvnet projections."""
     wanted, where = parse_channels(channels), parse_position(position)
     load_tensorflow()
-    from zfkeras.deconvnet import DeconvNet
+    from zfkeras.deconvnet.net import DeconvNet
     from zfkeras.models.loading import load_model
     from zfkeras.report import figures
 
@@ -179,7 +179,7 @@ def fitted(paths: Sequence[Path], net: "keras.Model") -> "np.ndarray":
     import numpy as np
 
     from zfkeras import image
-    from zfkeras.evaluation import input_size
+    from zfkeras.training.evaluation import input_size
 
     return np.stack([image.fit(image.load(path), input_size(net)) for path in paths])
 
@@ -193,7 +193,7 @@ def known_class_names(model: str, labels: Path | None) -> tuple[str, ...] | None
 
 def field_or_none(net: "keras.Model", layer: str) -> "ReceptiveField | None":
     """A layer's receptive field; none where units have no field of their own (dense layers)."""
-    from zfkeras.graph import receptive_field
+    from zfkeras.graph.walking import receptive_field
 
     try:
         return receptive_field(net, layer)
@@ -204,7 +204,7 @@ def field_or_none(net: "keras.Model", layer: str) -> "ReceptiveField | None":
 def _projected_maps(net: "keras.Model", found: "Occlusion", pictures: "np.ndarray") -> "np.ndarray":
     """Panel c of each picture: the strongest unit of the map of panel b, projected."""
     from zfkeras import image
-    from zfkeras.deconvnet import DeconvNet
+    from zfkeras.deconvnet.net import DeconvNet
 
     images = pictures.astype("float32")
     pixels = DeconvNet(net).project_tensors(images, str(found.layer), found.channel)[0]

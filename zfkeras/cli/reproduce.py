@@ -14,8 +14,8 @@ from zfkeras.cli.quiet import load_tensorflow
 if TYPE_CHECKING:
     import keras
 
+    from zfkeras.analysis.landmarks import Landmarks
     from zfkeras.image import Pictures
-    from zfkeras.landmarks import Landmarks
 
 
 class Figure(enum.StrEnum):
@@ -84,8 +84,8 @@ class _Job:
 
     @property
     def marks(self) -> "Landmarks":
-        from zfkeras.evaluation import input_size
-        from zfkeras.landmarks import load_landmarks
+        from zfkeras.analysis.landmarks import load_landmarks
+        from zfkeras.training.evaluation import input_size
 
         folder = self.images[0] if self.images else None
         return load_landmarks(self.landmarks or "", input_size(self.net), folder)
@@ -138,7 +138,7 @@ def _photographs(net: "keras.Model") -> "Pictures":
     from sklearn.datasets import load_sample_images
 
     from zfkeras import image
-    from zfkeras.evaluation import input_size
+    from zfkeras.training.evaluation import input_size
 
     return np.stack(
         [image.fit(picture, input_size(net)) for picture in load_sample_images().images]

@@ -13,7 +13,7 @@ from zfkeras.cli.quiet import load_tensorflow
 
 if TYPE_CHECKING:
     from zfkeras.data.sources import Source
-    from zfkeras.recipes import Recipe
+    from zfkeras.training.recipes import Recipe
 
 
 class Net(enum.StrEnum):
@@ -61,7 +61,7 @@ def train(
     load_tensorflow()
     import keras
 
-    from zfkeras import training
+    from zfkeras.training import fit as training
 
     shorthand = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     settings = _recipe(recipe, change, shorthand)
@@ -96,7 +96,7 @@ def train(
 
 
 def _recipe(name: str, changes: list[str], shorthand: dict[str, Any]) -> "Recipe":
-    from zfkeras.recipes import recipe
+    from zfkeras.training.recipes import recipe
 
     given = {key: value for key, value in shorthand.items() if value is not None}
     for change in changes:
@@ -189,8 +189,8 @@ def evaluate(
 ) -> None:
     """Measure top-1 and top-5 accuracy of a net on labelled pictures."""
     load_tensorflow()
-    from zfkeras import evaluation
     from zfkeras.models.loading import load_class_names, load_model
+    from zfkeras.training import evaluation
 
     net = load_model(model)
     source = open_source(

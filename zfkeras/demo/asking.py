@@ -14,9 +14,9 @@ import numpy as np
 
 from zfkeras import image
 from zfkeras.analysis.occlusion import occlusion
-from zfkeras.answers import Answers
 from zfkeras.client import Client, ServerError
-from zfkeras.deconvnet import DeconvNet
+from zfkeras.deconvnet.net import DeconvNet
+from zfkeras.graph.answers import Answers
 from zfkeras.image import Picture
 from zfkeras.saved_model import export
 

@@ -10,14 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from zfkeras import training
 from zfkeras.data.generated import Scenes, generated, scenes
 from zfkeras.data.sources import from_arrays
 from zfkeras.demo.budget import Budget
-from zfkeras.evaluation import evaluate
 from zfkeras.models.zfnet import ZFNet
-from zfkeras.recipes import recipe
 from zfkeras.report import figures, page, views
+from zfkeras.training import fit as training
+from zfkeras.training.evaluation import evaluate
+from zfkeras.training.recipes import recipe
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ from sklearn.datasets import load_sample_images
 
 from zfkeras import image
 from zfkeras.analysis.occlusion import Occlusion, occlusion
-from zfkeras.answers import Answers
-from zfkeras.deconvnet import DeconvNet
+from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.demo.budget import Budget
 from zfkeras.demo.learning import Trained
-from zfkeras.evaluation import input_size
-from zfkeras.graph import receptive_field
+from zfkeras.graph.answers import Answers
+from zfkeras.graph.walking import receptive_field
 from zfkeras.image import Picture, Pictures
 from zfkeras.models.loading import load_class_names, load_model
 from zfkeras.report import figures, views
+from zfkeras.training.evaluation import input_size
 
 CREDITS = {
     "china.jpg": "Photograph by danielbuechele, CC BY 2.0, from scikit-learn.",

@@ -9,7 +9,7 @@ import numpy as np
 
 from zfkeras import image
 from zfkeras.analysis.occlusion import Occlusion, occlusion
-from zfkeras.deconvnet import DeconvNet
+from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.image import Pictures
 from zfkeras.report import figures
 

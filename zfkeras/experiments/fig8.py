@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from zfkeras.analysis.correspondence import Correspondence, correspondence
-from zfkeras.landmarks import Landmarks
+from zfkeras.analysis.landmarks import Landmarks
 from zfkeras.report.correspondence import masked_parts
 from zfkeras.report.figures import class_name, save
 

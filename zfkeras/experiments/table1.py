@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from zfkeras.analysis.correspondence import MEASURES, Correspondence
-from zfkeras.answers import Answers
+from zfkeras.analysis.landmarks import Landmarks
 from zfkeras.experiments.fig8 import measure
-from zfkeras.landmarks import Landmarks
+from zfkeras.graph.answers import Answers
 from zfkeras.report.correspondence import cover, scores, table, verdict
 from zfkeras.report.figures import save
 

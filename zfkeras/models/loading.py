@@ -5,9 +5,10 @@ from pathlib import Path
 import keras
 
 # Importing them registers our classes with Keras, which its loader needs.
-from zfkeras import constraints, layers, optimizer
+from zfkeras import constraints, layers
 from zfkeras.models.weights import BUNDLED, class_names
 from zfkeras.models.zfnet import ZFNet
+from zfkeras.training import optimizer
 
 _REGISTERED = (constraints, layers, optimizer)
 

@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from zfkeras import image
-from zfkeras.geometry import Box, ReceptiveField
+from zfkeras.graph.geometry import Box, ReceptiveField
 from zfkeras.image import Colour, Picture, Pictures
 
 if TYPE_CHECKING:  # results are only read here: drawing needs no TensorFlow
     from zfkeras.analysis.occlusion import Occlusion
-    from zfkeras.deconvnet import Projection
+    from zfkeras.deconvnet.net import Projection
 
 INK, BLUE, RUST = "#3a3a3a", "#2a6f97", "#c8553d"
 SMALL, MEDIUM = 7, 8.5

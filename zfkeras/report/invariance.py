@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from zfkeras import image
+from zfkeras.analysis.occluder import colours
+from zfkeras.analysis.transforms import matrix, transform
 from zfkeras.image import Picture, Pictures
-from zfkeras.occluder import colours
 from zfkeras.report.charts import LINES, legend, show, tidy
 from zfkeras.report.figures import class_name
-from zfkeras.transforms import matrix, transform
 
 if TYPE_CHECKING:
     from zfkeras.analysis.invariance import Invariance

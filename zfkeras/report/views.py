@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zfkeras.geometry import ReceptiveField
+from zfkeras.graph.geometry import ReceptiveField
 from zfkeras.image import Picture, Pictures
 from zfkeras.report import figures
 
 if TYPE_CHECKING:
     from zfkeras.analysis.occlusion import Occlusion
-    from zfkeras.deconvnet import Projection
+    from zfkeras.deconvnet.net import Projection
 
 
 def answers(

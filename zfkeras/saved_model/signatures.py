@@ -12,12 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zfkeras.answers import Answers
-from zfkeras.deconvnet import DeconvNet
-from zfkeras.evaluation import input_size
-from zfkeras.graph import receptive_field
-from zfkeras.occluder import occlude
+from zfkeras.analysis.occluder import occlude
+from zfkeras.deconvnet.net import DeconvNet
+from zfkeras.graph.answers import Answers
+from zfkeras.graph.walking import receptive_field
 from zfkeras.saved_model import checks, pictures
+from zfkeras.training.evaluation import input_size
 
 Tensors = dict[str, tf.Tensor]
 _IMAGES_AT_ONCE = 32  # occluded copies in memory

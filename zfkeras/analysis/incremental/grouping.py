@@ -1,0 +1,161 @@
+"""Which boxes go through a layer together.
+
+One call of a convolution takes boxes of one size, and each call has a cost of its own. So grid
+lines with boxes of similar size are grouped along each axis, the smaller ones filled up with
+zeros, and every pair of a group of rows and a group of columns makes a call.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from zfkeras.analysis.incremental.axis import Ints, Spans, Window
+
+CALL = 2e7  # the cost of a call, in multiply-adds
+WEIGHT = 30  # and of each weight it reads: a call on few boxes waits for memory
+MOST = 5  # groups along one axis: each pair keeps its own copy of the weights in oneDNN
+
+
+class Reach(NamedTuple):
+    """How a box lies under the windows that see it.
+
+    Attributes:
+        windows: Their number.
+        lead: Rows of the first window in front of the box.
+        end: Rows from the first window's begin to the end of the box.
+    """
+
+    windows: int
+    lead: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a group's boxes have in common: the zeros that the convolution itself puts around.
+
+    The convolution skips the taps that lie on them, which it would not do for zeros in the box.
+    """
+
+    lead: int
+    tail: int
+
+
+class Cut(NamedTuple):
+    """The boxes of one group: `size` rows each, which give `windows` rows of output."""
+
+    size: int
+    windows: int
+
+
+def reaches(window: Window, spans: Spans, output: Spans) -> list[Reach]:
+    """How each grid line's box lies under its windows."""
+    origins = window.origins(output)
+    room = (output.sizes - 1) * window.stride + window.size
+    lead = np.clip(spans.start - origins, 0, window.size - 1)
+    end = np.clip(spans.stop - origins, 1, room)
+    return [Reach(*map(int, reach)) for reach in zip(output.sizes, lead, end, strict=True)]
+
+
+def shape_of(window: Window, members: list[Reach], skips: bool) -> Shape:
+    """The zeros around the boxes of a group, as many as all its members allow."""
+    if not skips:
+        return Shape(0, 0)
+    room = window.extent(max(reach.windows for reach in members))
+    lead = min(reach.lead for reach in members)
+    tail = room - max(reach.end for reach in members)
+    return Shape(lead, min(tail, window.size - 1, room - lead - 1))
+
+
+def cut(window: Window, shape: Shape, members: list[Reach]) -> Cut:
+    """The common size of the boxes of (some) members of a group."""
+    windows = max((reach.windows for reach in members), default=1)
+    around = shape.lead + shape.tail
+    need = max((reach.end for reach in members), default=1) - shape.lead
+    size = max(1, need, window.extent(windows) - around)
+    return Cut(size, (size + around - window.size) // window.stride + 1)
+
+
+@lru_cache(maxsize=4096)
+def taps(window: Window, shape: Shape, box: Cut) -> int:
+    """Pairs of an output row and an input row of the box in its window: the work of one line."""
+    first = range(-shape.lead, box.windows * window.stride - shape.lead, window.stride)
+    return sum(
+        0 <= row + tap < box.size for row in first for tap in range(0, window.size, window.dilation)
+    )
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Grid lines in groups.
+
+    Attributes:
+        shapes: The zeros around each group's boxes.
+        groups: (G,) the group of each line.
+        work: The sum of `taps` over the lines.
+    """
+
+    shapes: tuple[Shape, ...]
+    groups: Ints
+    work: int
+
+
+def partition(
+    window: tuple[Window, Window],
+    spans: tuple[Spans, Spans],
+    output: tuple[Spans, Spans],
+    weight: float,
+    skips: tuple[bool, bool] = (True, True),
+    calls: int = 1,
+) -> tuple[Partition, Partition]:
+    """The groups of rows and of columns with the least work.
+
+    Args:
+        window: The windows along rows and columns.
+        spans: The boxes in the layer's input.
+        output: The boxes in its output.
+        weight: Multiply-adds of a pair of taps.
+        skips: Whether the layer skips taps on its own zeros along rows, along columns.
+        calls: How often each pair of groups will be called.
+    """
+    rows, columns = (
+        list(_partitions(w, reaches(w, s, o), skip))
+        for w, s, o, skip in zip(window, spans, output, skips, strict=True)
+    )
+    taps = [-(-w.size // w.dilation) for w in window]
+    call = calls * (CALL + WEIGHT * weight * taps[0] * taps[1])
+
+    def cost(pair: tuple[Partition, Partition]) -> float:
+        down, across = pair
+        pairs = len(down.shapes) * len(across.shapes)
+        return down.work * across.work * weight + pairs * call
+
+    return min(itertools.product(rows, columns), key=cost)
+
+
+def _partitions(window: Window, lines: list[Reach], skips: bool) -> Iterator[Partition]:
+    """Partitions into fewer and fewer groups, merging two neighbours in size at a time."""
+    count = {reach: lines.count(reach) for reach in sorted(set(lines))}
+
+    def work(group: list[Reach]) -> int:
+        shape = shape_of(window, group, skips)
+        return sum(count[reach] for reach in group) * taps(window, shape, cut(window, shape, group))
+
+    groups = [[reach] for reach in count]
+    while True:
+        if len(groups) <= MOST:
+            where = {reach: k for k, group in enumerate(groups) for reach in group}
+            yield Partition(
+                tuple(shape_of(window, group, skips) for group in groups),
+                np.array([where[reach] for reach in lines], np.int32),
+                sum(map(work, groups)),
+            )
+        if len(groups) == 1:
+            return
+        added = [work(a + b) - work(a) - work(b) for a, b in itertools.pairwise(groups)]
+        k = added.index(min(added))
+        groups[k : k + 2] = [groups[k] + groups[k + 1]]

@@ -1,0 +1,104 @@
+"""Operations of which less is needed than the layer as such would compute."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from zfkeras.analysis.incremental.mosaic import Mosaic, slide
+from zfkeras.analysis.incremental.operations import Area, Call, Operation, Partitions, Site, Tensor
+from zfkeras.analysis.incremental.sliding import Convolution, Sliding
+
+
+@dataclass(frozen=True, eq=False)
+class TapProducts(Operation):
+    """A convolution for a single map, first half: each tap's product, as h w channels.
+
+    A matrix product makes them from each pixel once; the second half then moves h w numbers to
+    where they are summed up, and not a pixel of all channels to each window that sees it.
+
+    Attributes:
+        kernel: (h, w, C, D).
+        channel: The map.
+    """
+
+    kernel: Any = None
+    channel: Any = None
+
+    def area(self, inputs: Sequence[Area]) -> Area | None:
+        """The input's."""
+        return inputs[0]
+
+    def whole(self, *inputs: Tensor) -> Tensor:
+        """The products of all taps at each pixel."""
+        return tf.tensordot(inputs[0], self._filter(), 1)
+
+    def local(self, call: Call) -> Mosaic:
+        """The same of the change."""
+        return call.mosaic(tf.tensordot(call.inputs[0].change, self._filter(), 1))
+
+    def _filter(self) -> Tensor:
+        """(C, h w)"""
+        height, width, depth, _ = self.kernel.shape
+        maps_first = tf.constant(np.ascontiguousarray(np.transpose(self.kernel, (3, 2, 0, 1))))
+        return tf.reshape(tf.gather(maps_first, self.channel), [depth, height * width])
+
+
+@dataclass(frozen=True, eq=False)
+class TapSum(Convolution):
+    """The second half: the sum of the taps in each window; (…, h w) to (…, 1).
+
+    Attributes:
+        channel: The map.
+    """
+
+    channel: Any = None
+
+    def whole(self, *inputs: Tensor) -> Tensor:
+        """The sums and the bias."""
+        sums = tf.nn.conv2d(
+            inputs[0], self.kernel, self.strides, self.padding.upper(), dilations=self.dilation
+        )
+        return sums + tf.gather(tf.constant(self.bias), self.channel)
+
+
+@dataclass(frozen=True, eq=False)
+class MapDense(Sliding):
+    """A dense layer on a flattened map: one window, as large as the map.
+
+    Only the rows of boxes are cut out, not their columns: the weights of a few rows of the map lie
+    together in memory.
+
+    Attributes:
+        kernel: The layer's own variable, (h w C, D); a copy of it could be large.
+    """
+
+    is_last = True
+    kernel: Any = None
+
+    def area(self, inputs: Sequence[Area]) -> Area | None:
+        """None: the output has no places."""
+
+    def partitions(self, inputs: Sequence[Area], output: Any, calls: int) -> Partitions | None:
+        """Groups of boxes with about the same rows."""
+        output = super().area(inputs)
+        return super().partitions(inputs, output, calls)
+
+    def plan(self, site: Site) -> Any:
+        """The boxes of each group, and where their results are."""
+        return super().plan(site._replace(output=super().area(site.inputs)))
+
+    def local(self, call: Call) -> Tensor:
+        """The whole image's output and the layer of the change, (I J, D)."""
+        rows, _ = call.partitions
+        depth = call.inputs[0].clean.shape[2] * call.inputs[0].clean.shape[3]
+
+        def layer(boxes: Tensor, i: int, _: int) -> Tensor:
+            first, end = rows.shapes[i].lead, self.size[0] - rows.shapes[i].tail
+            kernel = tf.convert_to_tensor(self.kernel)[first * depth : end * depth]
+            return tf.matmul(tf.reshape(boxes, [-1, (end - first) * depth]), kernel)
+
+        change = slide(call.inputs[0].change_boxes, layer, *call.plan)
+        return call.clean + tf.reshape(change, [-1, change.shape[-1]])

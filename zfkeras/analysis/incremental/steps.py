@@ -1,0 +1,132 @@
+"""A walked model as operations."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from zfkeras.analysis.incremental.operations import Affine, Operation, PointConvolution, Pointwise
+from zfkeras.analysis.incremental.pointwise import Stage
+from zfkeras.analysis.incremental.sliding import Convolution, DepthwiseConvolution
+from zfkeras.analysis.incremental.special import TapProducts, TapSum
+from zfkeras.analysis.incremental.stages import Shapes, flat_dense, stages
+from zfkeras.graph.walking import Step
+
+
+def operations(steps: Sequence[Step], shapes: Shapes, kept: Container[int]) -> list[Operation]:
+    """The steps as operations; a convolution and its activation are two.
+
+    Args:
+        steps: Steps of a graph, in order.
+        shapes: The declared shapes of its values, by number.
+        kept: Values that must be made whether or not a step needs them.
+    """
+    made: list[Operation] = []
+    for inputs, outputs, parts in _links(steps, shapes, kept):
+        for kind, function, arguments in parts[:-1]:  # values that the graph has no number for
+            output = len(shapes) + len(made)
+            made.append(kind(function=function, inputs=inputs, output=output, **arguments))
+            inputs = (output,)
+        kind, function, arguments = parts[-1]
+        for n, output in enumerate(outputs):
+            made.append(kind(_Nth(function, n), inputs, output, **arguments))
+    return _folded(made, kept)
+
+
+Link = tuple[tuple[int, ...], tuple[int, ...], list[Stage]]
+
+
+def _links(steps: Sequence[Step], shapes: Shapes, kept: Container[int]) -> Iterator[Link]:
+    """Inputs, outputs and stages of each step, or of two that are better taken together."""
+    readers = Counter(i for step in steps for i in step.inputs)
+    makers = {step.outputs[0]: step for step in steps if len(step.inputs) == 1}
+    joined: dict[int, Link] = {}  # by the value in between
+    for step in steps:
+        between = step.inputs[0]
+        if between in makers and readers[between] == 1 and between not in kept:
+            inputs = makers[between].inputs
+            parts = flat_dense(makers[between], step, shapes[inputs[0]])
+            if parts is not None:
+                joined[between] = inputs, step.outputs, parts
+    for step in steps:
+        if step.outputs[0] not in joined:
+            yield joined.get(step.inputs[0], (step.inputs, step.outputs, stages(step, shapes)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Nth:
+    """The n-th result of a function."""
+
+    function: Callable
+    n: int
+
+    def __call__(self, *inputs: Any) -> Any:
+        return keras.tree.flatten(self.function(*inputs))[self.n]
+
+
+def _folded(made: Sequence[Operation], kept: Container[int]) -> list[Operation]:
+    """The operations, with the factors that follow a convolution taken into its kernel."""
+    readers = Counter(i for operation in made for i in operation.inputs)
+    by_output: dict[int, Operation] = {}
+    for operation in made:
+        source = by_output.get(operation.inputs[0])
+        is_private = readers[operation.inputs[0]] == 1 and operation.inputs[0] not in kept
+        if isinstance(source, _CONVOLUTIONS) and _has_factors(operation) and is_private:
+            del by_output[source.output]
+            operation = _scaled_convolution(source, operation)
+        by_output[operation.output] = operation
+    return list(by_output.values())
+
+
+_CONVOLUTIONS = (Convolution, DepthwiseConvolution, PointConvolution)
+
+
+def _has_factors(operation: Operation) -> bool:
+    return isinstance(operation, Affine) and operation.shift is not None
+
+
+def _scaled_convolution(convolution: Any, affine: Any) -> Operation:
+    """Both in one, as far as changes go.
+
+    Whole maps still take both layers in turn: the factors taken in round otherwise, and rounded
+    otherwise the maps would differ from the model's own by more than they need to.
+    """
+    depthwise = isinstance(convolution, DepthwiseConvolution)
+    scale = affine.scale.reshape(convolution.kernel.shape[2:] if depthwise else -1)
+    changed = {"kernel": convolution.kernel * scale, "output": affine.output}
+    if isinstance(convolution, Convolution):
+        changed["bias"] = convolution.bias * affine.scale + affine.shift
+    return dataclasses.replace(
+        convolution, function=lambda x: affine.function(convolution.function(x)), **changed
+    )
+
+
+# === A single map ===
+
+
+def single_map(made: Sequence[Operation], channel: Any) -> list[Operation] | None:
+    """The operations with the last one, a convolution, for one map only; None if it isn't one.
+
+    An activation may follow the convolution.
+
+    Args:
+        made: Operations that only serve the last one's output.
+        channel: The map, an integer tensor or variable.
+    """
+    count = 2 if isinstance(made[-1], Pointwise) and made[-1].by_channel else 1
+    before, last, after = made[:-count], made[-count], list(made[len(made) - count + 1 :])
+    if type(last) is not Convolution or last.groups > 1 or max(last.size) == 1:
+        return None
+    taps = last.size[0] * last.size[1]
+    between = 1 + max(operation.output for operation in made)
+    products = TapProducts(last.function, last.inputs, between, last.kernel, channel)
+    fields = {f.name: getattr(last, f.name) for f in dataclasses.fields(last)}
+    one_tap_each = np.eye(taps, dtype=np.float32).reshape(*last.size, taps, 1)
+    sums = TapSum(
+        **fields | {"inputs": (between,), "kernel": one_tap_each, "weight": float(taps)},
+        channel=channel,
+    )
+    return [*before, products, sums, *after]

@@ -1,0 +1,146 @@
+"""What a net answers while the occluder sweeps over several images, exactly or coarse to fine."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from zfkeras.analysis.incremental import coarse
+from zfkeras.analysis.incremental.sweep import Floats, Lines, Sweep, Task
+
+STEP = 3  # grid lines from one coarse line to the next
+TOLERANCE = 0.25  # of the range of the probabilities over the coarse grid …
+LEAST = 0.02  # … but at least this difference
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """Images, and what is to be recorded of each.
+
+    Attributes:
+        images: (N, H, W, C).
+        fill: (N, C) the occluder's colours.
+        classes: (N, K) whose probabilities are kept.
+        channel: (N,) the map whose sum is recorded, or None.
+        softmax: Whether the scores are to be turned into probabilities.
+    """
+
+    images: Floats
+    fill: Floats
+    classes: NDArray[np.int64]
+    channel: NDArray[np.int64] | None
+    softmax: bool
+
+
+def sweep_exactly(sweep: Sweep, question: Question, progress: bool = False) -> dict[str, Any]:
+    """Every place of every image.
+
+    Returns:
+        "probabilities" (N, R, S, K), "predicted" (N, R, S) and "activation" (N, R, S) or None.
+    """
+    tasks, views = sweep.tasks(), []
+    for view in _views(sweep, question, progress):
+        view.look(tasks)
+        views.append(view.closed())
+    return _joined(views, question)
+
+
+def sweep_coarsely(sweep: Sweep, question: Question, progress: bool = False) -> dict[str, Any]:
+    """A coarse grid of places, and every place where it shows strong change.
+
+    Returns:
+        As `sweep_exactly`; and "evaluated" (N, R, S), the places that were looked at, and "error"
+        (N,), the largest error of the interpolated probabilities at places held out.
+    """
+    views, errors = [], []
+    for view in _views(sweep, question, progress):
+        errors.append(_refine(sweep, view))
+        views.append(view.closed())
+    evaluated = np.stack([view.seen for view in views])
+    return _joined(views, question) | {
+        "evaluated": evaluated,
+        "error": np.array(errors, np.float32),
+    }
+
+
+def _refine(sweep: Sweep, view: "_View") -> float:
+    """Fills in one image's view; returns the largest error at places held out."""
+    rows, columns = (coarse.coarse_lines(count, STEP) for count in view.predicted.shape)
+    view.look(sweep.tasks(Lines(rows, columns)))
+    at = np.ix_(rows, columns)
+    guess = coarse.interpolated(view.values[at], rows, columns)
+    classes = coarse.nearest(view.predicted[at], rows, columns)
+    cells = coarse.restless_cells(view.values[at][..., : view.kept], TOLERANCE, LEAST)
+    restless = coarse.places_of(cells, rows, columns)
+    for found in (coarse.held_out(rows, columns), *coarse.rectangles(restless & ~view.seen)):
+        if not view.seen[np.ix_(*found)].all():
+            view.look(sweep.tasks(Lines(*found)))
+    tested = np.zeros_like(view.seen)
+    tested[np.ix_(*coarse.held_out(rows, columns))] = True
+    tested &= ~restless
+    errors = np.abs(guess - view.values)[tested][:, : view.kept]
+    view.values[~view.seen] = guess[~view.seen]
+    view.predicted[~view.seen] = classes[~view.seen]
+    return float(errors.max(initial=0.0))
+
+
+class _View:
+    """What is known of one image, place by place.
+
+    Attributes:
+        values: (R, S, K or K + 1) probabilities and, if wanted, the map's sum.
+        kept: K.
+        predicted: (R, S)
+        seen: (R, S) which places were looked at.
+    """
+
+    def __init__(self, sweep: Sweep, question: Question, index: int) -> None:
+        self._sweep = sweep
+        self._question = question
+        self._index = index
+        channel = 0 if question.channel is None else int(question.channel[index])
+        self._clean: Any = sweep.clean(question.images[index], channel)
+        self.kept = question.classes.shape[1]
+        width = self.kept + (question.channel is not None)
+        self.values = np.zeros((*sweep.grid, width), np.float32)
+        self.predicted = np.zeros(sweep.grid, np.int64)
+        self.seen = np.zeros(sweep.grid, bool)
+
+    def look(self, tasks: Iterable[Task]) -> None:
+        """Looks at the places of some tasks."""
+        question, n = self._question, self._index
+        for task in tasks:
+            at = np.ix_(*task.lines)
+            scores, sums = self._sweep.run(task, self._clean, question.fill[n])
+            answers: Any = tf.nn.softmax(scores).numpy() if question.softmax else scores
+            self.values[..., : self.kept][at] = answers[..., question.classes[n]]
+            self.predicted[at] = answers.argmax(axis=-1)
+            if sums is not None:
+                self.values[..., -1][at] = sums
+            self.seen[at] = True
+
+    def closed(self) -> "_View":
+        """The view without the maps of its image."""
+        self._clean = None
+        return self
+
+
+def _views(sweep: Sweep, question: Question, progress: bool) -> Iterator[_View]:
+    for n in tqdm(
+        range(len(question.images)), desc="occluding", unit="image", disable=not progress
+    ):
+        yield _View(sweep, question, n)
+
+
+def _joined(views: list[_View], question: Question) -> dict[str, Any]:
+    values = np.stack([view.values for view in views])
+    kept = question.classes.shape[1]
+    return {
+        "probabilities": values[..., :kept],
+        "predicted": np.stack([view.predicted for view in views]),
+        "activation": None if question.channel is None else values[..., -1],
+    }

@@ -1,0 +1,145 @@
+"""The way from one layer down to the pixels on crops, as TensorFlow graphs."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from zfkeras.deconvnet.descent import Way
+from zfkeras.deconvnet.local.boxes import Interval, Reach
+from zfkeras.deconvnet.local.crops import Crops, as_table
+from zfkeras.deconvnet.local.downs import IN_PLACE, Down, down_on_crops
+from zfkeras.graph.walking import IMAGES, Step
+
+Tensor = Any
+Tables = dict[int, Tensor]
+
+
+class NotLocal(ValueError):
+    """Something on the way isn't known to work on crops."""
+
+
+class Route:
+    """The way down on crops: images go up whole, once; each unit gathers its crops from them.
+
+    Attributes:
+        way: The way down on whole maps.
+        reach: The boxes on the way.
+        depths: Channels of each value.
+    """
+
+    def __init__(self, way: Way, size: tuple[int, int, int]) -> None:
+        """Compiles `way` for images of `size`, (H, W, C).
+
+        Raises:
+            NotLocal: The way holds a layer that isn't known to be local.
+        """
+        self.way = way
+        shapes: dict[int, tuple[int, ...]] = {}
+
+        def up(images: Tensor) -> tuple[Tensor, Tables]:
+            maps, kept = way.up(images)
+            shapes.update({i: tuple(x.shape[1:]) for i, x in kept.items()})
+            return maps, {i: as_table(kept[i]) for i in way.read if len(shapes[i]) == 3}
+
+        images = tf.TensorSpec((None, *size), way.graph.dtype)
+        self.up = tf.function(up, autograph=False).get_concrete_function(images)
+        if any(len(shape) != 3 for shape in shapes.values()):
+            raise NotLocal(f"All layers must have maps. Received: shapes={shapes}")
+        self.depths = {i: shape[2] for i, shape in shapes.items()}
+        sizes = {i: (shape[0], shape[1]) for i, shape in shapes.items()}
+        try:
+            self.reach = Reach.of(way.steps, way.target, sizes)
+        except ValueError as error:
+            raise NotLocal(str(error)) from error
+        self._downs = {step: self._on_crops(step) for step in way.steps}
+        self.down = self._traced_down()
+
+    @property
+    def bytes_per_image(self) -> int:
+        """What is kept of each image on its way up."""
+        sizes, read = self.reach.sizes, self.up.structured_outputs[1]
+        return 4 * sum(sizes[i][0] * sizes[i][1] * self.depths[i] for i in read)
+
+    @property
+    def work(self) -> dict[Step, int]:
+        """Multiply-adds of the convolutions for each of their output units."""
+        kernels = {step: getattr(step.operation, "kernel", None) for step in self.way.steps}
+        return {step: math.prod(k.shape) for step, k in kernels.items() if k is not None}
+
+    def boxes(self, rows: Mapping[int, Interval], columns: Mapping[int, Interval]) -> Tensor:
+        """Intervals of all values along both axes, as `down` takes them: int32 (V, 2, 2)."""
+        pairs = [
+            [[rows[i][side], columns[i][side]] for side in (0, 1)] for i in sorted(self.depths)
+        ]
+        return tf.constant(pairs, tf.int32)
+
+    def _on_crops(self, step: Step) -> list[Down]:
+        *before, last = self.way.rules[step]  # before the layer itself, its built-in activation
+        downs = [down_on_crops(step, rule, IN_PLACE) for rule in before]
+        downs.append(down_on_crops(step, last, self.reach.windows[step]))
+        if None in downs or len(step.outputs) > 1:
+            raise NotLocal(f"Layer '{step.path}' has a rule that is not known to be local.")
+        return downs  # type: ignore[return-value]
+
+    def _mixes(self, i: int) -> bool:
+        """Whether, on its way down from value `i`, a signal outside the map gets inside.
+
+        The pixels outside the image are left out in the end.
+        """
+        makers = [step for step in self.way.steps if i in step.outputs]
+        if not makers:  # the images
+            return False
+        (step,) = makers
+        if self.reach.windows[step].size != (1, 1):
+            return True
+        return not self._downs[step][-1].spills and any(map(self._mixes, step.inputs))
+
+    def _traced_down(self) -> Any:
+        """`_down` as one graph for any number of units and any boxes."""
+        maps, tables = self.up.structured_outputs
+        some = tf.TensorSpec((None,), tf.int32)
+        traced = tf.function(self._down, autograph=False)
+        return traced.get_concrete_function(
+            {i: tf.TensorSpec(x.shape, x.dtype) for i, x in tables.items()},
+            tf.TensorSpec((None,), maps.dtype),
+            some,
+            some,
+            tf.TensorSpec((None, 2), tf.int32),
+            tf.TensorSpec((len(self.depths), 2, 2), tf.int32),
+        )
+
+    def _down(
+        self,
+        tables: Tables,
+        values: Tensor,
+        image: Tensor,
+        channel: Tensor,
+        position: Tensor,
+        boxes: Tensor,
+    ) -> Tensor:
+        """Projections (B, h, w, C) of units of these values, in the pixels' box."""
+        low_high = {i: (boxes[n, 0], boxes[n, 1]) for n, i in enumerate(sorted(self.depths))}
+        crops = Crops(self.reach, self.depths, tables, low_high, image, position)
+        hot = tf.one_hot(channel, self.depths[self.way.target], dtype=values.dtype)
+        pixels = self._descend((hot * values[:, None])[:, None, None], crops)
+        return tf.cast(pixels, tf.float32)
+
+    def _descend(self, seed: Tensor, crops: Crops) -> Tensor:
+        signals = {self.way.target: seed}
+        for step in reversed(self.way.steps):
+            signal: Any = signals.pop(step.outputs[0])
+            for down in self._downs[step]:
+                signal = down.rule(crops, signal)
+            parts = signal if isinstance(signal, list | tuple) else [signal]
+            for i, part in zip(step.inputs, parts, strict=True):
+                landed = self._land(step, i, part, crops)
+                signals[i] = signals[i] + landed if i in signals else landed
+        return signals[IMAGES]
+
+    def _land(self, step: Step, i: int, part: Tensor, crops: Crops) -> Tensor:
+        """What a step sends to one of its inputs, in that input's box."""
+        box = crops.under(self.reach.windows[step], crops.boxes[step.outputs[0]])
+        fitted = crops.fit(part, box, i)
+        return crops.mask(fitted, i) if self._downs[step][-1].spills and self._mixes(i) else fitted

@@ -1,0 +1,123 @@
+"""Two ways to project many units: on crops where that is known to be right, or on whole images."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from zfkeras.deconvnet.descent import Way
+from zfkeras.deconvnet.local.groups import groups
+from zfkeras.deconvnet.local.route import NotLocal, Route
+from zfkeras.graph.walking import IMAGES
+
+Size = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came down for a batch of B units.
+
+    Attributes:
+        index: Which units they are, (B,).
+        values: Their activations, (B,).
+        pixels: A piece of the projection that holds all of it, (B, h, w, C).
+        origins: (row, column) of the piece in the image, (B, 2).
+    """
+
+    index: np.ndarray
+    values: np.ndarray
+    pixels: np.ndarray
+    origins: np.ndarray
+
+
+class OnCrops:
+    """Each unit on the crops that it can see."""
+
+    is_local = True
+
+    def __init__(self, way: Way, size: Size) -> None:
+        """Raises `NotLocal` if something on the way reaches beyond a moving window."""
+        self._route = Route(way, size)
+        self._reach = self._route.reach
+        self.map_size = self._reach.sizes[way.target]
+        self.bytes_per_image = self._route.bytes_per_image
+
+    def boxes(self, positions: np.ndarray) -> np.ndarray:
+        """The pixels (top, left, bottom, right) that units at `positions` see, border or not."""
+        ends = [self._reach.intervals(axis)[IMAGES] for axis in (0, 1)]
+        origins = positions * self._reach.jumps[IMAGES]
+        return np.concatenate(
+            [origins + [low for low, _ in ends], origins + [h for _, h in ends]], 1
+        )
+
+    def up(self, images: np.ndarray) -> Any:
+        """Takes images up, once for all units."""
+        return self._route.up(tf.constant(images))
+
+    def down(self, state: Any, units: np.ndarray, batch_size: int) -> Iterator[Found]:
+        """Projects units, (image, row, column, channel) each, in an order of its own."""
+        maps, tables = state
+        values = tf.gather_nd(maps, units[:, [0, 3, 1, 2]]).numpy()
+        dead, alive = np.flatnonzero(values == 0), np.flatnonzero(values)
+        for first in range(0, len(dead), batch_size):
+            yield self._nothing(dead[first : first + batch_size], units)
+        for group, rows, columns in groups(self._reach, self._route.work, units[alive, 1:3]):
+            spans = self._reach.intervals(0, *rows), self._reach.intervals(1, *columns)
+            boxes, corner = self._route.boxes(*spans), [int(span[IMAGES][0]) for span in spans]
+            for first in range(0, len(group), batch_size):
+                index = alive[group[first : first + batch_size]]
+                image, position, channel = np.split(units[index].astype("int32"), [1, 3], 1)
+                pixels = self._route.down(
+                    tables, values[index], image[:, 0], channel[:, 0], position, boxes
+                )
+                origins = position * self._reach.jumps[IMAGES] + corner
+                yield Found(index, values[index], np.asarray(memoryview(pixels)), origins)
+
+    def _nothing(self, index: np.ndarray, units: np.ndarray) -> Found:
+        """A pixel of the projections of units that are zero, which are zero everywhere."""
+        pixels = np.zeros((len(index), 1, 1, self._route.depths[IMAGES]), "float32")
+        origins = self.boxes(units[index, 1:3])[:, :2]
+        return Found(index, np.zeros(len(index), "float32"), pixels, origins)
+
+
+class OnWholeImages:
+    """Each unit as `DeconvNet.project` projects it."""
+
+    is_local = False
+
+    def __init__(self, way: Way, size: Size) -> None:
+        self._way, self._size = way, size
+        maps, kept = way.traced_up(size).structured_outputs
+        self.map_size = tuple(maps.shape[2:])
+        self.bytes_per_image = 4 * sum(np.prod(kept[i].shape[1:]) for i in way.read)
+
+    def boxes(self, positions: np.ndarray) -> np.ndarray:
+        """The whole image, for each unit."""
+        return np.tile([0, 0, *self._size[:2]], (len(positions), 1))
+
+    def up(self, images: np.ndarray) -> Any:
+        """Takes images up, once for all units."""
+        return self._way.traced_up(self._size)(tf.constant(images))
+
+    def down(self, state: Any, units: np.ndarray, batch_size: int) -> Iterator[Found]:
+        """Projects units, (image, row, column, channel) each."""
+        maps, kept = state
+        down = self._way.traced_down(self._size, whole=False)
+        flat = units[:, 1] * self.map_size[1] + units[:, 2]
+        rows = [x.astype("int32") for x in (units[:, 0], units[:, 3], flat)]
+        values = tf.gather_nd(maps, units[:, [0, 3, 1, 2]]).numpy()
+        for first in range(0, len(units), batch_size):
+            part = slice(first, first + batch_size)
+            pixels = down(maps, kept, *(tf.constant(x[part]) for x in rows)).numpy()
+            index = np.arange(len(units))[part]
+            yield Found(index, values[part], pixels, np.zeros((len(index), 2), int))
+
+
+def scope_of(way: Way, size: Size) -> OnCrops | OnWholeImages:
+    """On crops if everything on the way is known to be local, else on whole images."""
+    try:
+        return OnCrops(way, size)
+    except NotLocal:
+        return OnWholeImages(way, size)

@@ -1,0 +1,282 @@
+"""Exact projections of many single units, each on the crop that it can see."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from zfkeras.deconvnet.local.patches import cut_patches
+from zfkeras.deconvnet.local.scopes import Found, OnCrops, OnWholeImages, scope_of
+from zfkeras.deconvnet.net import DeconvNet, _check_batch_size, _check_finite, _check_images
+
+BYTES_KEPT = 256 * 2**20  # of the forward passes of the images in work
+
+
+@dataclass(frozen=True)
+class UnitProjections:
+    """Projections of U single units, each on the crop of the image that it can see.
+
+    Attributes:
+        pixels: (U, h, w, C) float32, signed: the unit's receptive field. What hangs over the
+            image's border is zero.
+        boxes: (U, 4) int64: (top, left, bottom, right) of the crop in its image, half-open; it may
+            hang over the border (below 0, or beyond the image).
+        values: (U,) float32: the activation each projection starts from.
+        units: (U, 4) int64: (image, row, column, channel), as asked for.
+        image_size: (H, W) of the images.
+        layer: Name of the layer.
+        is_local: Whether the projections were computed on crops. Otherwise something on the way
+            reaches beyond a moving window (a dense layer, a global pool, a rule of your own), so
+            they were computed on whole images, which the crops then hold.
+    """
+
+    pixels: np.ndarray
+    boxes: np.ndarray
+    values: np.ndarray
+    units: np.ndarray
+    image_size: tuple[int, int]
+    layer: str
+    is_local: bool
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    @property
+    def clipped_boxes(self) -> np.ndarray:
+        """The boxes clipped to the image, (U, 4)."""
+        return np.clip(self.boxes, 0, self.image_size * 2)
+
+    def tight_boxes(self) -> np.ndarray:
+        """Boxes of the pixels that the switches let the signal reach, (U, 4).
+
+        They lie within the clipped boxes and hold every pixel that isn't zero (spec C5). A unit
+        whose projection is zero everywhere keeps its clipped box.
+        """
+        reached = (self.pixels != 0).any(3)
+        (top, bottom), (left, right) = (_extent(reached.any(axis)) for axis in (2, 1))
+        tight = np.stack([top, left, bottom, right], 1) + np.tile(self.boxes[:, :2], 2)
+        return np.where(reached.any((1, 2))[:, None], tight, self.clipped_boxes)
+
+    def patches(
+        self, images: Any, tight: bool = False, fill_value: float | None = None
+    ) -> list[np.ndarray] | np.ndarray:
+        """What the units see of the images they were projected for.
+
+        Args:
+            images: (N, H, W, C), as given to `project_units`; in any range and dtype.
+            tight: Whether to cut the `tight_boxes` instead of the whole receptive field.
+            fill_value: What to put where the receptive field hangs over the border, so that all
+                patches lie as their `pixels` do; None clips the patches.
+
+        Returns:
+            A list of U arrays (h, w, C), or with `fill_value` (and not `tight`) one array
+            (U, h, w, C).
+        """
+        boxes = self.tight_boxes() if tight else self.boxes
+        return cut_patches(images, self.units[:, 0], boxes, fill_value)
+
+    def paste(self) -> np.ndarray:
+        """The projections in whole images: (U, H, W, C), as `DeconvNet.project` has them."""
+        height, width = self.image_size
+        whole = np.zeros((len(self), height, width, self.pixels.shape[3]), "float32")
+        images = np.tile([0, 0, height, width], (len(self), 1))
+        _copy(self.pixels, self.boxes[:, :2], whole, images, self.image_size)
+        return whole
+
+
+def project_units(
+    deconv: DeconvNet,
+    images: Any,
+    layer: str,
+    units: Any,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> UnitProjections:
+    """Projects single units, many times as fast as `DeconvNet.project` and to the same result.
+
+    The projection of a unit is confined to its receptive field, so after one forward pass for each
+    image the way down is computed on crops; at the image's border what all units nearby can't see
+    is cut off. That works for every way that consists of convolutions, max and average pools and
+    pointwise layers, branches included; any other is computed whole (`is_local` tells).
+
+    Args:
+        deconv: The deconvnet, with its model and rules.
+        images: (N, H, W, C) pixels in the range the model takes, integers or floats. Only those
+            named by `units` are looked at, some at a time.
+        layer: Name of a layer.
+        units: (U, 4) integers: image, row, column and channel of each unit, in any order; U may
+            be 0. A dense layer's units are at row 0, column 0.
+        batch_size: Units computed at a time.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The `UnitProjections`, in the order of `units`. Thousands of units with large receptive
+        fields are a lot of memory: `iterate_units` hands them over part by part.
+
+    Raises:
+        TypeError: `units` aren't integers, or `images` aren't numbers.
+        ValueError: Images, layer or units don't fit the model; a layer on the way has no reverse
+            rule.
+
+    Example:
+        >>> import keras
+        >>> pixels = keras.Input((40, 30, 3))
+        >>> maps = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(pixels)
+        >>> maps = keras.layers.MaxPooling2D(2)(maps)
+        >>> maps = keras.layers.Conv2D(5, 3, activation="relu", name="conv2")(maps)
+        >>> images = np.random.default_rng(0).uniform(0, 255, (2, 40, 30, 3))
+        >>> deconv = DeconvNet(keras.Model(pixels, maps))
+        >>> found = project_units(deconv, images, "conv2", [[0, 0, 0, 3], [1, 5, 4, 1]])
+        >>> found.pixels.shape, found.boxes.tolist()
+        ((2, 13, 13, 3), [[0, 0, 13, 13], [20, 16, 33, 29]])
+    """
+    job = _Job(deconv, images, layer, units, batch_size)
+    result = job.empty(job.units)
+    with tqdm(total=len(result), unit="unit", disable=not progress) as bar:
+        for found in job.run():
+            job.store(found, result, found.index)
+            bar.update(len(found.index))
+    return result
+
+
+def iterate_units(
+    deconv: DeconvNet,
+    images: Any,
+    layer: str,
+    units: Any,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> Iterator[tuple[np.ndarray, UnitProjections]]:
+    """`project_units` part by part, in flat memory.
+
+    Args:
+        deconv: As for `project_units`, as are the other arguments and the errors.
+        images: (N, H, W, C).
+        layer: Name of a layer.
+        units: (U, 4) integers.
+        batch_size: Units computed at a time; the size of the parts.
+        progress: Whether to show a progress bar.
+
+    Yields:
+        Pairs of the indices (B,) into `units` and their `UnitProjections`. Parts come in an order
+        that suits the computation (image by image, units nearby together); each unit comes once.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((9, 9, 3)), keras.layers.Conv2D(2, 3, name="c")])
+        >>> images = np.ones((2, 9, 9, 3))
+        >>> for index, part in iterate_units(DeconvNet(model), images, "c", [[1, 0, 0, 1]]):
+        ...     print(index, part.pixels.shape)
+        [0] (1, 3, 3, 3)
+    """
+    job = _Job(deconv, images, layer, units, batch_size)
+    with tqdm(total=len(job.units), unit="unit", disable=not progress) as bar:
+        for found in job.run():
+            part = job.empty(job.units[found.index])
+            job.store(found, part, np.arange(len(part)))
+            yield found.index, part
+            bar.update(len(part))
+
+
+class _Job:
+    """The units to project, checked, and how."""
+
+    def __init__(
+        self, deconv: DeconvNet, images: Any, layer: str, units: Any, batch_size: int
+    ) -> None:
+        _check_batch_size(batch_size)
+        self.images = np.asarray(images)
+        self.graph, self.layer, self.batch_size = deconv.graph, layer, batch_size
+        self.size = _check_images(self.images[:0], deconv.graph).shape[1:]
+        way = deconv._way(layer)
+        scope = way.once(("local", self.size), lambda: scope_of(way, self.size))
+        self.scope: OnCrops | OnWholeImages = scope
+        self.units = _check_units(units, (len(self.images), *self.scope.map_size, way.depth), layer)
+
+    def empty(self, units: np.ndarray) -> UnitProjections:
+        """A result to be filled."""
+        boxes = self.scope.boxes(units[:, 1:3])
+        top, left, bottom, right = self.scope.boxes(np.zeros((1, 2), int))[0]
+        return UnitProjections(
+            np.zeros((len(units), bottom - top, right - left, self.size[2]), "float32"),
+            boxes,
+            np.zeros(len(units), "float32"),
+            units,
+            self.size[:2],
+            self.layer,
+            self.scope.is_local,
+        )
+
+    def run(self) -> Iterator[Found]:
+        """Takes as many images up at a time as memory allows, and their units down."""
+        asked, image = np.unique(self.units[:, 0], return_inverse=True)
+        count = max(1, min(self.batch_size, BYTES_KEPT // max(1, self.scope.bytes_per_image)))
+        for first in range(0, len(asked), count):
+            chosen = np.flatnonzero((image >= first) & (image < first + count))
+            images = _check_images(self.images[asked[first : first + count]], self.graph)
+            units = self.units[chosen]
+            units[:, 0] = image[chosen] - first
+            for found in self.scope.down(self.scope.up(images), units, self.batch_size):
+                _check_finite(found.pixels, self.layer)
+                yield dataclasses.replace(found, index=chosen[found.index])
+
+    def store(self, found: Found, result: UnitProjections, rows: np.ndarray) -> None:
+        """Writes what came down into the given rows of a result."""
+        result.values[rows] = found.values
+        crops = [result.pixels[row] for row in rows]
+        _copy(found.pixels, found.origins, crops, result.boxes[rows], result.image_size)
+
+
+def _copy(
+    pieces: Any, origins: np.ndarray, crops: Any, boxes: np.ndarray, image_size: tuple[int, int]
+) -> None:
+    """Copies pieces of pixels into crops as far as both are inside the image.
+
+    Args:
+        pieces: (B, h, w, C).
+        origins: (row, column) of each in its image.
+        crops: B arrays (h, w, C).
+        boxes: (top, left, bottom, right) of each in its image.
+        image_size: (H, W).
+    """
+    starts = np.maximum(np.maximum(origins, boxes[:, :2]), 0)
+    ends = np.minimum(np.minimum(origins + pieces.shape[1:3], boxes[:, 2:]), image_size)
+    ends = np.maximum(ends, starts)  # nothing, where a unit sees only padding
+    source = np.concatenate([starts - origins, ends - origins], 1)
+    target = np.concatenate([starts, ends], 1) - np.tile(boxes[:, :2], 2)
+    for piece, crop, (a, b, c, d), (e, f, g, h) in zip(pieces, crops, source, target, strict=True):
+        crop[e:g, f:h] = piece[a:c, b:d]
+
+
+def _extent(reached: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first and one past the last True of each row of (U, n)."""
+    return reached.argmax(1), reached.shape[1] - reached[:, ::-1].argmax(1)
+
+
+def _check_units(units: Any, allowed: tuple[int, ...], layer: str) -> np.ndarray:
+    """`units` as int64 (U, 4), if all lie in the layer's maps of the images."""
+    array = np.asarray(units)
+    if array.size == 0:
+        return np.zeros((0, 4), "int64")
+    if array.dtype.kind not in "ui":
+        raise TypeError(
+            "`units` must be integers: image, row, column and channel of each unit. "
+            f"Received: units of dtype {array.dtype}"
+        )
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise ValueError(
+            "`units` must be of shape (U, 4): image, row, column and channel of each unit. "
+            f"Received: units.shape={array.shape}"
+        )
+    wrong = np.flatnonzero(((array < 0) | (array >= allowed)).any(1))
+    if wrong.size:
+        images, rows, columns, channels = allowed
+        raise ValueError(
+            f"`units` must be images 0 to {images - 1}, rows 0 to {rows - 1}, columns 0 to "
+            f"{columns - 1} and channels 0 to {channels - 1} of layer '{layer}'. "
+            f"Received: units[{wrong[0]}]={array[wrong[0]].tolist()} ({wrong.size} such in all)"
+        )
+    return array.astype("int64")

@@ -1,0 +1,337 @@
+"""The deconvnet: any unit of any convolutional Keras model, projected down to the pixels."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from zfkeras.deconvnet.descent import Way, strongest
+from zfkeras.deconvnet.rules import METHODS
+from zfkeras.graph.walking import IMAGES, Graph, walk
+
+Tensor = Any
+Position = str | tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Projections of C units of each of N images: raw arrays.
+
+    Attributes:
+        pixels: (N, C, H, W, 3) float32, signed; zero means no influence. `zfkeras.image` turns it
+            into pictures.
+        values: (N, C) float32: the activation each projection starts from; of a whole map, its
+            maximum.
+        positions: (N, C, 2) int32: (row, column) of that activation; (0, 0) for dense layers.
+        channels: (N, C) int32: the feature map.
+        layer: Name of the layer.
+    """
+
+    pixels: np.ndarray
+    values: np.ndarray
+    positions: np.ndarray
+    channels: np.ndarray
+    layer: str
+
+
+class DeconvNet:
+    """Projects activations of a model down to its pixels (Zeiler & Fergus, Sect. 2.1; spec C).
+
+    The images go up through the model, which is only read; then everything but the chosen
+    activation is set to zero and goes down again: max pools place values where their switches
+    point, ReLUs rectify the signal, filters are transposed and biases dropped, contrast
+    normalisation and dropout do nothing. No layer is skipped in silence: one without a reverse
+    rule raises an error that says how to register one.
+
+    Args:
+        model: Functional or Sequential Keras model of one image input, nested in any way.
+        rule: What ReLUs do to the signal: "deconvnet" rectifies it, "gradient" gates it by the
+            forward activation (and differentiates contrast normalisation and whatever else has no
+            rule: the plain gradient times the activation), "guided" does both.
+        rules: Your own reverse rules, which go first: {layer class, name of a functional operation
+            such as "Gelu", or activation function: rule}. A rule is a function (call, signal) of
+            a `zfkeras.deconvnet.reverse.Call`; `rectify` and others there are ready to use.
+        overlap: Where pooling windows share a switch, "sum" adds their values (the adjoint of
+            the pooling, spec J3), "overwrite" keeps the last.
+
+    Raises:
+        TypeError: `model` is no Keras model, or `rules` is no mapping to functions.
+        ValueError: The model can't be walked, `rule` or `overlap` is unknown, or Keras runs on
+            another backend than TensorFlow.
+
+    Example:
+        >>> pixels = keras.Input((12, 10, 3))
+        >>> maps = keras.layers.Conv2D(4, 3, activation="relu", name="conv1")(pixels)
+        >>> deconv = DeconvNet(keras.Model(pixels, keras.layers.MaxPooling2D(2)(maps)))
+        >>> images = np.random.default_rng(0).uniform(0, 255, (2, 12, 10, 3)).astype("float32")
+        >>> deconv.project(images, "conv1", channels=[3, 0]).pixels.shape
+        (2, 2, 12, 10, 3)
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        rule: str = "deconvnet",
+        rules: Mapping[Any, Any] | None = None,
+        overlap: str = "sum",
+    ) -> None:
+        if keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                "`DeconvNet` runs on TensorFlow: set KERAS_BACKEND=tensorflow and load the model "
+                f"again. Received: backend={keras.backend.backend()!r}"
+            )
+        _check_choice("rule", rule, METHODS)
+        _check_choice("overlap", overlap, ("sum", "overwrite"))
+        _check_rules(rules)
+        self.graph: Graph = walk(model)
+        self._choices = (rule, overlap, dict(rules or {}))
+        self._ways: dict[str, Way] = {}
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers to project from: those that make feature maps or are dense."""
+        shapes = self.graph.shapes
+        return tuple(name for name, i in self.graph.names.items() if len(shapes[i]) in (2, 4))
+
+    def project(
+        self,
+        images: Any,
+        layer: str,
+        channels: int | Sequence[int] | None = 1,
+        position: Position = "max",
+        batch_size: int = 32,
+        progress: bool = False,
+    ) -> Projection:
+        """Projects units of a layer, for each image.
+
+        Every image goes up once, however many channels are asked for.
+
+        Args:
+            images: (N, H, W, C) pixels in the range the model takes, integers or floats; N may
+                be 0.
+            layer: Name of a layer with feature maps (N, h, w, K) or dense output (N, K); a dense
+                layer that ends in a softmax or sigmoid is projected from its logits.
+            channels: A number k for the k strongest of each image, a list of channels, or None
+                for all.
+            position: "max" starts from each map's strongest unit (the first in row-major order
+                among equals), "all" from the whole map, (row, column) from that unit.
+            batch_size: Projections computed at a time; bounds the memory.
+            progress: Whether to show a progress bar.
+
+        Returns:
+            The `Projection`.
+
+        Raises:
+            TypeError: An argument of the wrong type.
+            ValueError: Images, layer, channels or position don't fit the model; a layer on the way
+                has no reverse rule.
+        """
+        way = self._way(layer)
+        pixels = _check_images(images, self.graph)
+        wanted = _check_channels(channels, way.depth, layer)
+        position = _check_position(position)
+        _check_batch_size(batch_size)
+        count = wanted if isinstance(wanted, int) else len(wanted)
+        size = pixels.shape[1:]
+        result = _empty(len(pixels), count, size, layer)
+        each = _one_each if count == 1 and isinstance(position, str) else _several
+        with tqdm(total=len(pixels) * count, unit="projection", disable=not progress) as bar:
+            for first in range(0, len(pixels), batch_size):
+                rows = slice(first, first + batch_size)
+                done = each(way, tf.constant(pixels[rows]), wanted, position, batch_size)
+                for chosen, tile, part in done:
+                    _check_finite(part, layer)
+                    result.values[rows], result.channels[rows] = chosen.values, chosen.channels
+                    result.positions[rows] = chosen.positions
+                    result.pixels[rows].reshape(-1, *size)[tile] = part
+                    bar.update(len(part))
+        return result
+
+    def project_tensors(
+        self, images: Tensor, layer: str, channels: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Projects the strongest unit of one channel per image; for use inside a `tf.function`.
+
+        Args:
+            images: float tensor (N, H, W, C); N may be 0 and unknown.
+            layer: Name of the layer.
+            channels: int32 tensor (N,): a channel for each image, -1 for its strongest.
+
+        Returns:
+            pixels (N, H, W, C), values (N,), positions (N, 2) int32 and channels (N,) int32.
+
+        Raises:
+            ValueError: Unknown layer, or no reverse rule for one on the way.
+            tf.errors.InvalidArgumentError: A channel is outside -1 .. K - 1.
+        """
+        return self._way(layer).project_tensors(images, channels)
+
+    def _way(self, layer: str) -> Way:
+        if layer not in self._ways:
+            self._ways[layer] = Way(self.graph, layer, *self._choices)
+        return self._ways[layer]
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The units to project from: values and channels (N, C), positions (N, C, 2)."""
+
+    values: np.ndarray
+    positions: np.ndarray
+    channels: np.ndarray
+
+
+_Part = tuple[_Chosen, slice, np.ndarray]  # some of the chosen units' pixels, and which they are
+
+
+def _one_each(way: Way, images: Tensor, wanted: Any, position: Any, _: int) -> Iterator[_Part]:
+    """One unit for each image, up and down in one graph: the pools needn't run twice."""
+    channels = tf.fill([len(images)], -1 if isinstance(wanted, int) else wanted[0])
+    trip = way.traced_trip(tuple(images.shape[1:]), whole=position == "all")
+    pixels, *chosen = (x.numpy() for x in trip(images, channels))
+    yield _Chosen(*(x[:, None] for x in chosen)), slice(None), pixels
+
+
+def _several(
+    way: Way, images: Tensor, wanted: Any, position: Any, batch_size: int
+) -> Iterator[_Part]:
+    """Several units for each image, which goes up once."""
+    size = tuple(images.shape[1:])
+    maps, kept = way.traced_up(size)(images)
+    chosen = _choose(maps, wanted, position, way.layer)
+    down = way.traced_down(size, whole=position == "all")
+    image = np.indices(chosen.channels.shape)[0]
+    units = np.ravel_multi_index(np.moveaxis(chosen.positions, 2, 0), maps.shape[2:])
+    rows = [x.reshape(-1).astype("int32") for x in (image, chosen.channels, units)]
+    for first in range(0, units.size, batch_size):
+        tile = slice(first, first + batch_size)
+        yield chosen, tile, down(maps, kept, *(tf.constant(x[tile]) for x in rows)).numpy()
+
+
+def _choose(maps: Tensor, wanted: int | list[int], position: Position, layer: str) -> _Chosen:
+    height, width = maps.shape[2:]
+    if isinstance(position, str):
+        peaks, units = (x.numpy() for x in strongest(maps))
+    else:
+        row, column = _check_inside(position, (height, width), layer)
+        peaks = maps[:, :, row, column].numpy()
+        units = np.full(peaks.shape, row * width + column)
+    if isinstance(wanted, int):  # ties: the lower channel first
+        channels = np.argsort(-peaks, axis=1, kind="stable")[:, :wanted]
+    else:
+        channels = np.tile(wanted, (len(peaks), 1))
+    values, units = (np.take_along_axis(x, channels, 1) for x in (peaks, units))
+    return _Chosen(values, np.stack(np.divmod(units, width), 2), channels)
+
+
+def _empty(images: int, channels: int, pixel_shape: tuple, layer: str) -> Projection:
+    shape = (images, channels)
+    return Projection(
+        np.zeros((*shape, *pixel_shape), "float32"),
+        np.zeros(shape, "float32"),
+        np.zeros((*shape, 2), "int32"),
+        np.zeros(shape, "int32"),
+        layer,
+    )
+
+
+def _check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"`{name}` must be one of {tuple(allowed)}. Received: {name}={value!r}")
+
+
+def _check_rules(rules: Any) -> None:
+    if not isinstance(rules or {}, Mapping) or not all(map(callable, (rules or {}).values())):
+        raise TypeError(
+            "`rules` must map layer classes, operation names or activation functions to functions "
+            f"(call, signal) -> signal. Received: rules={rules!r}"
+        )
+
+
+def _check_images(images: Any, graph: Graph) -> np.ndarray:
+    """`images` in the model's dtype, if they fit it."""
+    array, shape = np.asarray(images), graph.shapes[IMAGES]
+    if array.dtype.kind not in "uif":
+        raise TypeError(
+            "`images` must be integers or floats, such as uint8 or float32. "
+            f"Received: images.dtype={array.dtype}"
+        )
+    fits = array.ndim == 4 and all(
+        expected in (None, size) for expected, size in zip(shape[1:], array.shape[1:], strict=True)
+    )
+    if not fits:
+        hint = " (for a single image, images[None])" if array.ndim == 3 else ""
+        raise ValueError(
+            f"`images` must be a batch of shape {('N', *shape[1:])}, as model '{graph.name}' takes "
+            f"it{hint}. Received: images.shape={array.shape}"
+        )
+    array = array.astype(graph.dtype, copy=False)
+    bad = np.flatnonzero(~np.isfinite(array).all((1, 2, 3)))
+    if bad.size:
+        raise ValueError(
+            "`images` must be finite numbers; there are NaN or infinite pixels. "
+            f"Received: images[{bad[0]}] with such pixels ({bad.size} images in all)"
+        )
+    return array
+
+
+def _check_channels(channels: Any, depth: int, layer: str) -> int | list[int]:
+    """A number of channels, or the channels themselves."""
+    if channels is None:
+        return list(range(depth))
+    array = np.asarray(channels)
+    if array.ndim > 1 or (array.size and array.dtype.kind not in "ui"):
+        raise TypeError(
+            "`channels` must be an int (the k strongest), a list of ints, or None (all). "
+            f"Received: channels={channels!r}"
+        )
+    is_count = array.ndim == 0
+    low, high = (1, depth) if is_count else (0, depth - 1)
+    if array.size == 0 or array.min() < low or array.max() > high:
+        raise ValueError(
+            f"`channels` must be a number from 1 to {depth} (the k strongest), a list of channels "
+            f"from 0 to {depth - 1}, or None; layer '{layer}' has {depth}. "
+            f"Received: channels={channels!r}"
+        )
+    return array.tolist()
+
+
+def _check_position(position: Any) -> Position:
+    if isinstance(position, str) and position in ("max", "all"):
+        return position
+    place = np.asarray(position)
+    if place.shape != (2,) or place.dtype.kind not in "ui":
+        raise ValueError(
+            "`position` must be 'max' (the strongest unit), 'all' (the whole map) or a "
+            f"(row, column) of integers. Received: position={position!r}"
+        )
+    row, column = place.tolist()
+    return row, column
+
+
+def _check_inside(position: Any, size: tuple[int, int], layer: str) -> tuple[int, int]:
+    row, column = position
+    if not (0 <= row < size[0] and 0 <= column < size[1]):
+        raise ValueError(
+            f"`position` must lie in the map of layer '{layer}', rows 0 to {size[0] - 1} and "
+            f"columns 0 to {size[1] - 1}. Received: position={position!r}"
+        )
+    return row, column
+
+
+def _check_batch_size(batch_size: Any) -> None:
+    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise ValueError(f"`batch_size` must be an int >= 1. Received: batch_size={batch_size!r}")
+
+
+def _check_finite(pixels: np.ndarray, layer: str) -> None:
+    if not np.isfinite(pixels).all():
+        raise ValueError(
+            f"The projections from layer '{layer}' must be finite numbers: check the model's "
+            f"weights and its activations. Received: {np.sum(~np.isfinite(pixels))} pixels that "
+            "are NaN or infinite"
+        )

@@ -1,0 +1,144 @@
+"""Copies of a user's model to do with as one likes: flat, with weights of their own."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from zfkeras.graph.answers import is_softmax
+from zfkeras.graph.walking import IMAGES, Step, walk
+
+ORDERS = ("cascading", "independent")
+
+
+class FlatCopy:
+    """A Functional copy of a model: no nested models, no shared weights, every layer called by us.
+
+    Args:
+        model: Functional or Sequential model, nested in any way; it is only read.
+        logits: Whether to leave a softmax at the end out.
+
+    Attributes:
+        model: The copy. Its layers are named by their paths, with "_" for "/" and ":".
+
+    Raises:
+        ValueError: The model can't be walked.
+
+    Example:
+        >>> flat = keras.layers.Flatten(name="flat")
+        >>> inside = keras.Sequential([keras.Input((4, 4, 3)), flat], name="in")
+        >>> head = keras.layers.Dense(2, activation="softmax", name="head")
+        >>> copy = FlatCopy(keras.Sequential([inside, head]), logits=True).model
+        >>> [layer.name for layer in copy.layers][-2:], copy.layers[-1].activation.__name__
+        (['in_flat', 'head'], 'linear')
+    """
+
+    def __init__(self, model: keras.Model, logits: bool = False) -> None:
+        graph = walk(model)
+        steps = graph.steps
+        if logits and is_softmax(steps[-1].operation) and not _activation(steps[-1]):
+            steps = steps[:-1]
+        self._made: dict[int, tuple[Any, Any]] = {}
+        pixels = keras.Input(graph.shapes[IMAGES][1:], dtype=graph.dtype)
+        values = {IMAGES: pixels}
+        for step in steps:
+            linear = logits and step is steps[-1] and is_softmax(step.operation)
+            fresh = dataclasses.replace(step, operation=self._fresh(step, linear))
+            outputs = keras.tree.flatten(fresh(*(values[i] for i in step.inputs)))
+            values.update(zip(step.outputs, outputs, strict=True))
+        self.model = keras.Model(pixels, values[steps[-1].outputs[0]], name=model.name)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Copies the weights of the original once more."""
+        for original, copy in self._made.values():
+            if getattr(original, "weights", ()):
+                copy.set_weights(original.get_weights())
+
+    def _fresh(self, step: Step, linear: bool) -> Any:
+        """A new operation like the step's, the same one for each call of a shared layer."""
+        original = step.operation
+        if id(original) not in self._made:
+            config = original.get_config() | {"name": re.sub("[/:]", "_", step.path)}
+            if linear:
+                config["activation"] = "linear"
+            self._made[id(original)] = original, _remade(original, config)
+        return self._made[id(original)][1]
+
+
+def _remade(original: Any, config: dict[str, Any]) -> Any:
+    """A new operation from a configuration; one that has none but no weights either is borrowed."""
+    try:
+        return type(original).from_config(config)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        if getattr(original, "weights", ()):
+            raise ValueError(
+                "This layer can't be copied. A layer with weights needs a `get_config` that its "
+                f"`from_config` can read. Received: layer '{original.name}' of type "
+                f"{type(original).__name__} ({str(error).splitlines()[0]})"
+            ) from error
+        return _Borrowed(original, name=config["name"])
+
+
+class _Borrowed(keras.layers.Layer):
+    """Calls another layer, which gets no node by it: Lambdas, say, can't be made from configs."""
+
+    def __init__(self, original: Any, name: str) -> None:
+        super().__init__(name=name)
+        self._original = [original]  # in a list, so that it keeps its place in its own model
+
+    def call(self, *inputs: Any, **options: Any) -> Any:
+        return self._original[0](*inputs, **options)
+
+
+def _activation(step: Step) -> Any:
+    return getattr(step.operation, "activation", None)
+
+
+def randomized(model: keras.Model, order: str, seed: int = 0) -> Iterator[str]:
+    """Shuffles the weights of a model's layers from the top down, for sanity checks.
+
+    Shuffling within each weight tensor keeps its mean and spread, so that signals keep their size.
+
+    Args:
+        model: A model of one's own, such as `FlatCopy`'s, which is changed; when the iteration
+            ends it is as it was.
+        order: "cascading" leaves layers shuffled as it goes down, "independent" mends each before
+            it shuffles the next.
+        seed: Of the shuffling.
+
+    Yields:
+        The name of each layer once it is shuffled.
+    """
+    if order not in ORDERS:
+        raise ValueError(f"The order must be one of {ORDERS}. Received: order={order!r}")
+    rng = np.random.default_rng(seed)
+    saved = model.get_weights()
+    try:
+        for layer in reversed(learned_layers(model)):
+            before = layer.get_weights()
+            learned = {id(variable) for variable in _learned(layer)}
+            for variable in (v for v in layer.weights if id(v) in learned):
+                values = np.asarray(variable)
+                variable.assign(rng.permutation(values.ravel()).reshape(values.shape))
+            yield layer.name
+            if order == "independent":
+                layer.set_weights(before)
+    finally:
+        model.set_weights(saved)
+
+
+def learned_layers(model: keras.Model) -> list[Any]:
+    """The layers that training changes, from the bottom up."""
+    return [layer for layer in model.layers if _learned(layer)]
+
+
+def _learned(layer: Any) -> list[Any]:
+    """The weights that training would change, were the layer not frozen."""
+    frozen, layer.trainable = layer.trainable, True
+    learned = list(layer.trainable_weights)
+    layer.trainable = frozen
+    return learned

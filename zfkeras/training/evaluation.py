@@ -1,0 +1,152 @@
+"""Top-1 and top-5 accuracy of a classifier, plain or over ten crops (spec B4)."""
+
+import math
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from zfkeras.data.batches import evaluation_batches
+from zfkeras.data.sources import Source
+from zfkeras.graph.answers import ends_in_softmax
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model said of labelled pictures.
+
+    Attributes:
+        probabilities: float32 (N, C), after the softmax and the mean over crops.
+        labels: int64 (N,), the truth.
+
+    >>> e = Evaluation(np.array([[0.7, 0.3], [0.6, 0.4]], "float32"), np.array([0, 1]))
+    >>> e.accuracy, e.top(2)
+    (0.5, 1.0)
+    """
+
+    probabilities: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        """Share of pictures whose true class is the most probable one."""
+        return self.top(1)
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy, in nats."""
+        chosen = np.take_along_axis(self.probabilities, self.labels[:, None], 1)
+        return float(-np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean())
+
+    def top(self, k: int) -> float:
+        """Share of pictures whose true class is among the `k` most probable ones.
+
+        Equal probabilities are ranked by class, so that a net that says the same of every class
+        gets what guessing one class gets.
+        """
+        order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :k]
+        return float((order == self.labels[:, None]).any(1).mean())
+
+
+def evaluate(
+    model: keras.Model,
+    source: Source,
+    ten_crop: bool = False,
+    scale: float = 8 / 7,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> Evaluation:
+    """Classifies all pictures of a source.
+
+    Args:
+        model: classifier of images (N, H, W, 3), RGB 0..255, with logits or probabilities out.
+        source: pictures whose classes are the model's.
+        ten_crop: whether to average the probabilities over the four corners and the centre, each
+            also mirrored, instead of looking at the centre only.
+        scale: pictures are resized to cover `scale` times the model's input before cropping.
+        batch_size: crops to classify at a time (at least 10 are with `ten_crop`).
+        progress: whether to show a progress bar.
+
+    Returns:
+        Evaluation with probabilities in the order of the source.
+
+    Raises:
+        ValueError: if the model's outputs are no classes of the source, or not finite.
+    """
+    classify = Classifier(model, crops=10 if ten_crop else 1)
+    return classify(source, scale, batch_size, progress)
+
+
+class Classifier:
+    """A model compiled to classify whole sources, again and again.
+
+    Args:
+        model: as in `evaluate`.
+        crops: 1 or 10.
+    """
+
+    def __init__(self, model: keras.Model, crops: int = 1) -> None:
+        self._model = model
+        self._crops = crops
+        self._size = input_size(model)
+        self._soft = ends_in_softmax(model)
+        self._classify = tf.function(
+            self._probabilities, input_signature=[tf.TensorSpec((None, *self._size, 3))]
+        )
+
+    def __call__(
+        self, source: Source, scale: float = 8 / 7, batch_size: int = 64, progress: bool = False
+    ) -> Evaluation:
+        """Classifies all pictures of a source; see `evaluate`."""
+        check_classes(self._model, source)
+        pictures = max(1, batch_size // self._crops)
+        batches = evaluation_batches(source, self._size, pictures, scale, self._crops == 10)
+        steps = math.ceil(source.cardinality / pictures)
+        probabilities, labels = [], []
+        for images, truth in tqdm(batches, "evaluating", steps, disable=not progress):
+            probabilities.append(self._classify(tf.reshape(images, (-1, *self._size, 3))).numpy())
+            labels.append(truth.numpy())
+        everything = np.concatenate(probabilities)
+        _check_finite(everything)
+        return Evaluation(everything, np.concatenate(labels))
+
+    def _probabilities(self, images: tf.Tensor) -> tf.Tensor:
+        outputs = tf.cast(self._model(images, training=False), tf.float32)
+        outputs = outputs if self._soft else tf.nn.softmax(outputs)
+        return tf.reduce_mean(tf.reshape(outputs, (-1, self._crops, outputs.shape[-1])), 1)
+
+
+def _check_finite(probabilities: np.ndarray) -> None:
+    bad = int((~np.isfinite(probabilities).all(1)).sum())
+    if bad:
+        raise ValueError(
+            "The model's outputs must be finite numbers. "
+            f"Received: nan or inf for {bad} of {len(probabilities)} pictures"
+        )
+
+
+def input_size(model: keras.Model) -> tuple[int, int]:
+    """The (height, width) of a model's input.
+
+    Raises:
+        ValueError: if the model does not take one image of a fixed size.
+    """
+    shape = model.input_shape
+    if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] != 3 or None in shape[1:3]:
+        raise ValueError(
+            "The model must have one input (None, H, W, 3) of a fixed size. "
+            f"Received: model.input_shape={shape}"
+        )
+    return shape[1:3]
+
+
+def check_classes(model: keras.Model, source: Source) -> None:
+    """Raises ValueError unless the model has one output for each class of the source."""
+    shape = model.output_shape
+    if not isinstance(shape, tuple) or shape[1:] != (len(source.class_names),):
+        raise ValueError(
+            f"The model must have one output for each of the {len(source.class_names)} classes "
+            f"of {source.name}. Received: model.output_shape={shape}"
+        )
