@@ -32,7 +32,7 @@ def forward_of(model):
     """The forward pass to the layer as one TensorFlow graph: a strong baseline."""
     part = keras.Model(model.inputs[0], model.get_layer(LAYER).output)
     images = tf.TensorSpec((None, 224, 224, 3))
-    return tf.function(lambda x: part([x]), input_signature=[images], autograph=False)
+    return tf.function(lambda x: part(x), input_signature=[images], autograph=False)
 
 
 def cpu_seconds(tasks, repeats):

@@ -6,6 +6,7 @@ import pytest
 
 import zfkeras as zf
 from zfkeras.analysis.checks import check_model
+from zfkeras.deconvnet.reverse import rectify
 
 import networks
 
@@ -51,7 +52,7 @@ def test_a_nonlinearity_without_a_rule_bars_all_above_it():
     assert check.findings[0].layers == ("conv2: gelu",)
     with pytest.raises(ValueError, match="conv2"):  # it says what DeconvNet says
         zf.DeconvNet(model).project(np.zeros((1, 17, 12, 3)), "flat")
-    mended = check_model(model, rules={keras.activations.gelu: zf.rules.rectify})
+    mended = check_model(model, rules={keras.activations.gelu: rectify})
     assert mended.ok
     assert mended.unreachable == ()
 

@@ -12,6 +12,7 @@ from zfkeras.analysis import explanations as module
 from zfkeras.analysis.explanations import METHODS, Settings, explainer, explanations
 from zfkeras.analysis.faithfulness import faithfulness
 from zfkeras.analysis.sanity import deletion_insertion, rank_correlation
+from zfkeras.graph import walk
 from zfkeras.graph.answers import Answers
 from zfkeras.graph.copies import FlatCopy, randomized
 
@@ -60,7 +61,7 @@ def gradient(model, images, classes):
 def test_a_flat_copy_computes_the_same_and_leaves_the_model_alone(name):
     model = getattr(networks, name)()
     pixels = networks.images(model)
-    operations = [step.operation for step in zf.graph.walk(model).steps]
+    operations = [step.operation for step in walk(model).steps]
     nodes = [len(operation._inbound_nodes) for operation in operations]
     before, weights = model(pixels), [w.copy() for w in model.get_weights()]
     copy = FlatCopy(model).model
@@ -85,7 +86,7 @@ def test_a_flat_copy_can_end_in_logits(model, images, head):
 def test_a_lambda_is_borrowed_and_a_layer_without_config_named():
     class Own(L.Layer):
         def __init__(self, size):
-            super().__init__()
+            super().__init__(name="own")
             self.size = size
 
         def build(self, _):
