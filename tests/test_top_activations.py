@@ -264,7 +264,7 @@ def test_a_killed_search_ends_with_the_same_files(kills, tmp_path):
     net = small_net()
     net.save(tmp_path / "net.keras")
     rng = np.random.default_rng(2)
-    for number in range(100):
+    for number in range(30 * kills):  # enough that it can't end before the last kill
         folder = tmp_path / "data" / f"class{number % 3}"
         folder.mkdir(parents=True, exist_ok=True)
         picture = rng.integers(0, 256, (20, 25, 3)).astype(np.uint8)

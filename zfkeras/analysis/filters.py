@@ -153,7 +153,8 @@ def projection_aliasing(pixels: NDArray, stride: int, tolerance: float = 0.01) -
     """How much of each projection's power lies where a stride leaves its lattice (Fig. 6d, e).
 
     A layer that steps `stride` pixels prints a lattice of that period into the projections of the
-    layers above: power at the frequencies that are multiples of 1 / stride, other than 0.
+    layers above: power at the frequencies that are multiples of 1 / stride, other than 0. Give
+    whole projections: small crops whose side isn't a multiple of the stride lack these frequencies.
 
     Args:
         pixels: (N, H, W, C) projections, signed.
