@@ -12,20 +12,27 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --virtual-time-budget=4000"
+    "--disable-component-update --disable-sync --virtual-time-budget=8000"
 ).split()
 
 
-def opened(page, tmp_path):
-    """The document that the browser has made of a page after its scripts have run."""
-    done = subprocess.run(
-        [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path}/profile", "--dump-dom", page],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    assert "Uncaught" not in done.stderr, done.stderr
+def opened(page, tmp_path, ready=lambda document: True):
+    """The document that the browser has made of a page after its scripts have run.
+
+    A browser that has just been started may give it away before the pictures have come, so it
+    gets a few tries to be `ready`.
+    """
+    for _ in range(5):
+        done = subprocess.run(
+            [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path}/profile", "--dump-dom", page],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+        assert "Uncaught" not in done.stderr, done.stderr
+        if ready(done.stdout):
+            break
     return done.stdout
 
 
@@ -55,7 +62,7 @@ def sprites(document):
     ],
 )
 def test_pages_open_with_all_their_pictures(site, tmp_path, place, title, pictures):  # noqa: F811
-    document = opened(page(site, place), tmp_path)
+    document = opened(page(site, place), tmp_path, lambda d: sprites(d) == (pictures, pictures))
     heading = re.search(r"<h1>(.*?)</h1>", document, re.DOTALL)[1]
     assert re.sub(r"<[^>]*>", "", heading).strip() == title
     assert sprites(document) == (pictures, pictures)
