@@ -131,10 +131,10 @@ class DeconvNet:
                 has no reverse rule.
         """
         way = self._way(layer)
-        pixels = _check_images(images, self.graph)
+        pixels = check_pixels(images, self.graph)
         wanted = _check_channels(channels, way.depth, layer)
         position = _check_position(position)
-        _check_batch_size(batch_size)
+        check_batch_size(batch_size)
         count = wanted if isinstance(wanted, int) else len(wanted)
         size = pixels.shape[1:]
         result = _empty(len(pixels), count, size, layer)
@@ -144,7 +144,7 @@ class DeconvNet:
                 rows = slice(first, first + batch_size)
                 done = each(way, tf.constant(pixels[rows]), wanted, position, batch_size)
                 for chosen, tile, part in done:
-                    _check_finite(part, layer)
+                    check_projections(part, layer)
                     result.values[rows], result.channels[rows] = chosen.values, chosen.channels
                     result.positions[rows] = chosen.positions
                     result.pixels[rows].reshape(-1, *size)[tile] = part
@@ -252,7 +252,7 @@ def _check_rules(rules: Any) -> None:
         )
 
 
-def _check_images(images: Any, graph: Graph) -> np.ndarray:
+def check_pixels(images: Any, graph: Graph) -> np.ndarray:
     """`images` in the model's dtype, if they fit it."""
     array, shape = np.asarray(images), graph.shapes[IMAGES]
     if array.dtype.kind not in "uif":
@@ -323,12 +323,14 @@ def _check_inside(position: Any, size: tuple[int, int], layer: str) -> tuple[int
     return row, column
 
 
-def _check_batch_size(batch_size: Any) -> None:
+def check_batch_size(batch_size: Any) -> None:
+    """Raises unless `batch_size` is a positive integer."""
     if not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise ValueError(f"`batch_size` must be an int >= 1. Received: batch_size={batch_size!r}")
 
 
-def _check_finite(pixels: np.ndarray, layer: str) -> None:
+def check_projections(pixels: np.ndarray, layer: str) -> None:
+    """Raises unless the projections are finite."""
     if not np.isfinite(pixels).all():
         raise ValueError(
             f"The projections from layer '{layer}' must be finite numbers: check the model's "

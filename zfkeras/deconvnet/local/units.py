@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from zfkeras.deconvnet.local.patches import cut_patches
 from zfkeras.deconvnet.local.scopes import Found, OnCrops, OnWholeImages, scope_of
-from zfkeras.deconvnet.net import DeconvNet, _check_batch_size, _check_finite, _check_images
+from zfkeras.deconvnet.net import DeconvNet, check_batch_size, check_pixels, check_projections
 
 BYTES_KEPT = 256 * 2**20  # of the forward passes of the images in work
 
@@ -187,10 +187,10 @@ class _Job:
     def __init__(
         self, deconv: DeconvNet, images: Any, layer: str, units: Any, batch_size: int
     ) -> None:
-        _check_batch_size(batch_size)
+        check_batch_size(batch_size)
         self.images = np.asarray(images)
         self.graph, self.layer, self.batch_size = deconv.graph, layer, batch_size
-        self.size = _check_images(self.images[:0], deconv.graph).shape[1:]
+        self.size = check_pixels(self.images[:0], deconv.graph).shape[1:]
         way = deconv._way(layer)
         scope = way.once(("local", self.size), lambda: scope_of(way, self.size))
         self.scope: OnCrops | OnWholeImages = scope
@@ -216,11 +216,11 @@ class _Job:
         count = max(1, min(self.batch_size, BYTES_KEPT // max(1, self.scope.bytes_per_image)))
         for first in range(0, len(asked), count):
             chosen = np.flatnonzero((image >= first) & (image < first + count))
-            images = _check_images(self.images[asked[first : first + count]], self.graph)
+            images = check_pixels(self.images[asked[first : first + count]], self.graph)
             units = self.units[chosen]
             units[:, 0] = image[chosen] - first
             for found in self.scope.down(self.scope.up(images), units, self.batch_size):
-                _check_finite(found.pixels, self.layer)
+                check_projections(found.pixels, self.layer)
                 yield dataclasses.replace(found, index=chosen[found.index])
 
     def store(self, found: Found, result: UnitProjections, rows: np.ndarray) -> None:
