@@ -1,13 +1,11 @@
 """Where the signal of one unit can be on its way down: a box of every layer's map.
 
-Boxes are counted from ``jump * position``, so that all units of a layer share them: a unit at row
-``u`` of the layer has rows ``jump * u + low`` to ``jump * u + high`` of a map below. They may hang
-over the map's border, where there is nothing.
+Away from the border all units of a layer have boxes of one size; near it, what lies outside the map
+is cut off.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +14,7 @@ from zfkeras.graph.geometry import ReceptiveField
 from zfkeras.graph.walking import Step
 
 Size = tuple[int, int]
-Interval = tuple[Any, Any]  # low and high (exclusive): ints, or arrays of one for each segment
+Interval = tuple[np.ndarray, np.ndarray]  # low and high (exclusive), one for each unit
 
 
 @dataclass(frozen=True)
@@ -91,25 +89,31 @@ class Reach:
                     raise ValueError(f"Branches move by different steps over value {i}")
         return cls(target, steps, windows, sizes, jumps)
 
-    def intervals(self, axis: int, first: Any = None, last: Any = None) -> dict[int, Interval]:
-        """The interval of each value along an axis, for units at positions `first` to `last`.
+    def intervals(
+        self, axis: int, positions: np.ndarray, cut: Collection[int] = ()
+    ) -> dict[int, Interval]:
+        """The interval of each value along an axis, for units at `positions` (P,): arrays (P,).
 
-        What lies outside the map for all of them is cut off; nothing is without `first`.
+        Args:
+            axis: 0: rows, 1: columns.
+            positions: Of the units in the layer's map.
+            cut: Values whose intervals end at the map's border; others may hang over it. What
+                sees nothing of the map at all is left as it is.
         """
-        found: dict[int, Interval] = {self.target: (0, 1)}
+        found: dict[int, Interval] = {self.target: (positions, positions + 1)}
         for step in reversed(self.steps):
             reached = self.windows[step].under(found[step.outputs[0]], axis)
             for i in step.inputs:
-                mine = reached if first is None else self._cut(reached, i, axis, first, last)
+                mine = _within(reached, self.sizes[i][axis]) if i in cut else reached
                 found[i] = _union(found[i], mine) if i in found else mine
         return found
 
-    def _cut(self, reached: Interval, i: int, axis: int, first: Any, last: Any) -> Interval:
-        low, high = reached
-        jump, size = self.jumps[i][axis], self.sizes[i][axis]
-        cut_low, cut_high = np.maximum(low, -jump * last), np.minimum(high, size - jump * first)
-        sees_nothing = cut_low >= cut_high
-        return np.where(sees_nothing, low, cut_low), np.where(sees_nothing, high, cut_high)
+
+def _within(interval: Interval, size: int) -> Interval:
+    low, high = interval
+    cut_low, cut_high = np.maximum(low, 0), np.minimum(high, size)
+    sees_nothing = cut_low >= cut_high
+    return np.where(sees_nothing, low, cut_low), np.where(sees_nothing, high, cut_high)
 
 
 def _union(a: Interval, b: Interval) -> Interval:

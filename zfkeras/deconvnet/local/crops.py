@@ -1,16 +1,17 @@
 """A batch of units on their way down, each within the boxes that its signal can reach."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from zfkeras.deconvnet.local.boxes import Reach, Window
 from zfkeras.graph.walking import Step
 
 Tensor = Any
-Box = tuple[Tensor, Tensor]  # low and high (exclusive) of (rows, columns): int32 (2,) each
+Box = tuple[Tensor, Tensor]  # each unit's (row, column): int32 (B, 2), and the size of all: (2,)
 OUTSIDE, SOMEWHERE = 0, 1  # rows of a table: what pools see outside the map; a value of the map
 
 
@@ -31,76 +32,101 @@ class Crops:
         reach: The geometry of their layer.
         depths: Channels of each value.
         tables: The values that rules read, by `as_table`.
-        boxes: The box of each value, counted from ``jump * position``.
+        boxes: The box of each value; it may hang over the map.
+        cut: The values whose boxes end at the map's border.
+        kernels: The convolutions' weights, as constants.
         image: int32 (B,): each unit's image.
-        position: int32 (B, 2): its (row, column).
     """
 
     reach: Reach
     depths: Mapping[int, int]
     tables: Mapping[int, Tensor]
     boxes: Mapping[int, Box]
+    cut: Collection[int]
+    kernels: Mapping[Step, np.ndarray]
     image: Tensor
-    position: Tensor
 
     def gather(self, i: int, box: Box, outside: int) -> Tensor:
         """Crops (B, h, w, C) of value `i`; row `outside` of its table where there is no map."""
         height, width = self.reach.sizes[i]
-        rows, columns = self._places(i, box)
+        rows, columns = self._places(box)
         flat = (self.image[:, None] * height + rows)[:, :, None] * width + columns[:, None] + 1
-        return tf.gather(self.tables[i], tf.where(self._inside(i, rows, columns), flat, outside))
+        return tf.gather(
+            self.tables[i], tf.where(_inside(rows, columns, (height, width)), flat, outside)
+        )
 
     def blank(self, i: int, box: Box) -> Tensor:
         """The shape of a crop of value `i`, without rows."""
-        low, high = box
-        blank = tf.zeros(tf.concat([[0], high - low, [self.depths[i]]], 0))
+        blank = tf.zeros(tf.concat([[0], box[1], [self.depths[i]]], 0))
         return tf.ensure_shape(blank, [None, None, None, self.depths[i]])
 
     def under(self, window: Window, box: Box) -> Box:
         """The box that a box of units sees through a window."""
-        low, high = box
-        first = low * window.strides - tf.constant(window.before)
-        return first, (high - 1 - low) * window.strides + first + tf.constant(window.size)
+        origins, size = box
+        first = origins * window.strides - tf.constant(window.before)
+        return first, (size - 1) * window.strides + tf.constant(window.size)
 
-    def fit(self, signal: Tensor, box: Box, i: int) -> Tensor:
-        """A signal in `box` as one in the box of value `i`."""
-        (low, high), (target_low, target_high) = box, self.boxes[i]
-        begin = tf.maximum(target_low - low, 0)
-        end = tf.minimum(target_high, high) - low
-        signal = signal[:, begin[0] : end[0], begin[1] : end[1]]
-        margins = tf.maximum(tf.stack([low - target_low, target_high - high], 1), 0)
-        return tf.pad(signal, tf.pad(margins, [[1, 1], [0, 0]]))
+    def move(self, signal: Tensor, box: Box, i: int) -> Tensor:
+        """A signal in `box` as one in the box of value `i`; zeros where there is none."""
+        signal = tf.ensure_shape(signal, [None, None, None, self.depths[i]])
+        (origins, size), (targets, target_size) = box, self.boxes[i]
+        if i not in self.cut:  # all boxes lie alike in what is seen from above
+            return _slice(signal, (targets - origins)[0], size, target_size)
+        unmoved = tf.reduce_all(targets == origins) & tf.reduce_all(size == target_size)
+        rows, columns = self._places((targets - origins, target_size))
+        return tf.cond(unmoved, lambda: signal, lambda: _pick(signal, rows, columns, size))
 
     def mask(self, signal: Tensor, i: int) -> Tensor:
-        """Zeros where the box of value `i` hangs over its map."""
-        inside = self._inside(i, *self._places(i, self.boxes[i]))
-        return tf.cond(
-            tf.reduce_all(inside),
-            lambda: signal,
-            lambda: signal * tf.cast(inside, signal.dtype)[..., None],
-        )
+        """Zeros where the boxes of value `i` hang over its map."""
+        return _where(_inside(*self._places(self.boxes[i]), self.reach.sizes[i]), signal)
 
     def covered(self, step: Step, window: Window) -> Tensor:
         """Positions of the input's map that each of the output's windows covers, (B, h, w, 1)."""
         (out,), (below,) = step.outputs, step.inputs
         counts = []
-        for axis, places in enumerate(self._places(out, self.boxes[out])):
+        for axis, places in enumerate(self._places(self.boxes[out])):
             first = places * window.strides[axis] - window.before[axis]
             last = tf.minimum(first + window.size[axis], self.reach.sizes[below][axis])
             counts.append(tf.maximum(last - tf.maximum(first, 0), 1))
         rows, columns = counts
         return (rows[:, :, None] * columns[:, None])[..., None]
 
-    def _places(self, i: int, box: Box) -> tuple[Tensor, Tensor]:
-        """Rows (B, h) and columns (B, w) of the map of value `i` that each unit's box covers."""
-        (low, high), jumps = box, self.reach.jumps[i]
-        rows, columns = (
-            self.position[:, axis, None] * jumps[axis] + tf.range(low[axis], high[axis])
-            for axis in (0, 1)
-        )
+    def _places(self, box: Box) -> tuple[Tensor, Tensor]:
+        """Rows (B, h) and columns (B, w) of the map that each unit's box covers."""
+        origins, size = box
+        rows, columns = (origins[:, axis, None] + tf.range(size[axis]) for axis in (0, 1))
         return rows, columns
 
-    def _inside(self, i: int, rows: Tensor, columns: Tensor) -> Tensor:
-        height, width = self.reach.sizes[i]
-        in_rows, in_columns = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
-        return in_rows[:, :, None] & in_columns[:, None]
+
+def _slice(signal: Tensor, shift: Tensor, size: Tensor, target: Tensor) -> Tensor:
+    """The `target` (rows, columns) of a signal from `shift` on; zeros where there is none."""
+    begin, end = tf.maximum(shift, 0), tf.minimum(shift + target, size)
+    signal = signal[:, begin[0] : end[0], begin[1] : end[1]]
+    margins = tf.maximum(tf.stack([-shift, shift + target - size], 1), 0)
+    return tf.pad(signal, tf.pad(margins, [[1, 1], [0, 0]]))
+
+
+def _pick(signal: Tensor, rows: Tensor, columns: Tensor, size: Tensor) -> Tensor:
+    """Other rows (B, h) and columns (B, w) of each unit's signal; zeros where there is none."""
+    inside = _inside(rows, columns, size)
+    rows, columns = (
+        tf.clip_by_value(places, 0, size[axis] - 1) for axis, places in enumerate((rows, columns))
+    )
+    first = tf.range(tf.shape(rows)[0])[:, None] * size[0]
+    places = (first + rows)[:, :, None] * size[1] + columns[:, None]
+    return _where(inside, tf.gather(tf.reshape(signal, [-1, signal.shape[-1]]), places))
+
+
+def _where(inside: Tensor, signal: Tensor) -> Tensor:
+    """The signal at places (B, h, w) that are `inside`, zeros elsewhere; often that's all."""
+    return tf.cond(
+        tf.reduce_all(inside),
+        lambda: signal,
+        lambda: signal * tf.cast(inside, signal.dtype)[..., None],
+    )
+
+
+def _inside(rows: Tensor, columns: Tensor, size: Any) -> Tensor:
+    """Which of the places (B, h, w) that rows (B, h) and columns (B, w) make are in a map."""
+    in_rows, in_columns = (rows >= 0) & (rows < size[0]), (columns >= 0) & (columns < size[1])
+    return in_rows[:, :, None] & in_columns[:, None]

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from zfkeras import layers, ops
-from zfkeras.deconvnet.convolution import Frame, transpose, transpose_by_phases
+from zfkeras.deconvnet.convolution import Frame, transpose_by_phases, transpose_constant
 from zfkeras.deconvnet.local.boxes import Window
 from zfkeras.deconvnet.local.crops import OUTSIDE, SOMEWHERE, Crops
 from zfkeras.deconvnet.reverse import (
@@ -131,19 +131,19 @@ def _convolution(step: Step, window: Window) -> Down | None:
 
 
 def _transposed(crops: Crops, step: Step, window: Window, signal: Tensor) -> Tensor:
-    kernel, strides = tf.cast(step.operation.kernel, signal.dtype), window.strides
-    depth = crops.depths[step.inputs[0]]
+    kernel = crops.kernels[step].astype(signal.dtype.as_numpy_dtype)
+    strides, depth = window.strides, crops.depths[step.inputs[0]]
     grouped = kernel.shape[2] != depth
     if Frame((0, 0), window.size, strides, "valid").suits_phases(depth) and not grouped:
-        return transpose_by_phases(kernel, signal, strides[0])
-    return transpose(kernel, signal, strides, depth)
+        return transpose_by_phases(tf.constant(kernel), signal, strides[0])
+    return transpose_constant(kernel, signal, strides, depth)
 
 
 def _input_shape(crops: Crops, step: Step, window: Window, signal: Tensor) -> Tensor:
     """Shape of the crop that the output's box sees."""
-    low, high = crops.under(window, crops.boxes[step.outputs[0]])
+    _, size = crops.under(window, crops.boxes[step.outputs[0]])
     depth = crops.depths[step.inputs[0]]
-    return tf.concat([tf.shape(signal)[:1], high - low, [depth]], 0)
+    return tf.concat([tf.shape(signal)[:1], size, [depth]], 0)
 
 
 def _unpool(step: Step, rule: Rule, window: Window) -> Down | None:

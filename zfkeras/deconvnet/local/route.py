@@ -1,15 +1,17 @@
 """The way from one layer down to the pixels on crops, as TensorFlow graphs."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from zfkeras.deconvnet.descent import Way
-from zfkeras.deconvnet.local.boxes import Interval, Reach
+from zfkeras.deconvnet.local.boxes import Reach
 from zfkeras.deconvnet.local.crops import Crops, as_table
 from zfkeras.deconvnet.local.downs import IN_PLACE, Down, down_on_crops
+from zfkeras.deconvnet.reverse import known_type
 from zfkeras.graph.walking import IMAGES, Step
 
 Tensor = Any
@@ -27,6 +29,7 @@ class Route:
         way: The way down on whole maps.
         reach: The boxes on the way.
         depths: Channels of each value.
+        values: The V values on the way.
     """
 
     def __init__(self, way: Way, size: tuple[int, int, int]) -> None:
@@ -44,36 +47,69 @@ class Route:
             return maps, {i: as_table(kept[i]) for i in way.read if len(shapes[i]) == 3}
 
         images = tf.TensorSpec((None, *size), way.graph.dtype)
-        self.up = tf.function(up, autograph=False).get_concrete_function(images)
+        self._up = tf.function(up, autograph=False).get_concrete_function(images)
         if any(len(shape) != 3 for shape in shapes.values()):
             raise NotLocal(f"All layers must have maps. Received: shapes={shapes}")
         self.depths = {i: shape[2] for i, shape in shapes.items()}
+        self.values = sorted(shapes)
+        self._cut = self._values_to_cut()
         sizes = {i: (shape[0], shape[1]) for i, shape in shapes.items()}
         try:
             self.reach = Reach.of(way.steps, way.target, sizes)
         except ValueError as error:
             raise NotLocal(str(error)) from error
         self._downs = {step: self._on_crops(step) for step in way.steps}
+        self._kernels = self._weights()
         self.down = self._traced_down()
+
+    def up(self, images: np.ndarray) -> tuple[Tensor, Tables]:
+        """Takes images (N, H, W, C) up: the layer's maps and what the rules read on the way down.
+
+        The way down has its weights as constants, which TensorFlow arranges but once. Should they
+        have changed since it was traced, it is traced anew.
+        """
+        kernels = self._weights()
+        if any(not np.array_equal(kernels[step], self._kernels[step]) for step in kernels):
+            self._kernels = kernels
+            self.down = self._traced_down()
+        return self._up(tf.constant(images))
+
+    def _weights(self) -> dict[Step, np.ndarray]:
+        convolutions = (
+            s for s in self.way.steps if known_type(s.operation, (keras.layers.Conv2D,))
+        )
+        return {s: keras.ops.convert_to_numpy(s.operation.kernel) for s in convolutions}
 
     @property
     def bytes_per_image(self) -> int:
         """What is kept of each image on its way up."""
-        sizes, read = self.reach.sizes, self.up.structured_outputs[1]
+        sizes, read = self.reach.sizes, self._up.structured_outputs[1]
         return 4 * sum(sizes[i][0] * sizes[i][1] * self.depths[i] for i in read)
 
     @property
-    def work(self) -> dict[Step, int]:
-        """Multiply-adds of the convolutions for each of their output units."""
-        kernels = {step: getattr(step.operation, "kernel", None) for step in self.way.steps}
-        return {step: math.prod(k.shape) for step, k in kernels.items() if k is not None}
+    def work(self) -> np.ndarray:
+        """Multiply-adds of the convolutions for each of their output units, (V,)."""
+        makers = {step.outputs[0]: step.operation for step in self.way.steps}
+        kernels = [getattr(makers.get(i), "kernel", None) for i in self.values]
+        return np.array([0 if kernel is None else math.prod(kernel.shape) for kernel in kernels])
 
-    def boxes(self, rows: Mapping[int, Interval], columns: Mapping[int, Interval]) -> Tensor:
-        """Intervals of all values along both axes, as `down` takes them: int32 (V, 2, 2)."""
-        pairs = [
-            [[rows[i][side], columns[i][side]] for side in (0, 1)] for i in sorted(self.depths)
-        ]
-        return tf.constant(pairs, tf.int32)
+    def boxes(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Origins and sizes of the boxes of units at `positions` (U, 2): (V, U, 2) each."""
+        ends = []
+        for axis in (0, 1):
+            places, unit = np.unique(positions[:, axis], return_inverse=True)
+            intervals = self.reach.intervals(axis, places, self._cut)
+            ends.append(np.array([intervals[i] for i in self.values])[:, :, unit])
+        low, high = np.moveaxis(np.stack(ends, -1), 1, 0)
+        return low, high - low
+
+    def _values_to_cut(self) -> set[int]:
+        """Those with work below them: it isn't worth the while to cut pixels."""
+        cheap = {IMAGES}
+        for step in self.way.steps:
+            if getattr(step.operation, "kernel", None) is None and cheap.issuperset(step.inputs):
+                cheap.update(step.outputs)
+        return set(self.values) - cheap
 
     def _on_crops(self, step: Step) -> list[Down]:
         *before, last = self.way.rules[step]  # before the layer itself, its built-in activation
@@ -98,7 +134,7 @@ class Route:
 
     def _traced_down(self) -> Any:
         """`_down` as one graph for any number of units and any boxes."""
-        maps, tables = self.up.structured_outputs
+        maps, tables = self._up.structured_outputs
         some = tf.TensorSpec((None,), tf.int32)
         traced = tf.function(self._down, autograph=False)
         return traced.get_concrete_function(
@@ -106,8 +142,8 @@ class Route:
             tf.TensorSpec((None,), maps.dtype),
             some,
             some,
-            tf.TensorSpec((None, 2), tf.int32),
-            tf.TensorSpec((len(self.depths), 2, 2), tf.int32),
+            tf.TensorSpec((len(self.values), None, 2), tf.int32),
+            tf.TensorSpec((len(self.values), 2), tf.int32),
         )
 
     def _down(
@@ -116,12 +152,12 @@ class Route:
         values: Tensor,
         image: Tensor,
         channel: Tensor,
-        position: Tensor,
-        boxes: Tensor,
+        origins: Tensor,
+        sizes: Tensor,
     ) -> Tensor:
-        """Projections (B, h, w, C) of units of these values, in the pixels' box."""
-        low_high = {i: (boxes[n, 0], boxes[n, 1]) for n, i in enumerate(sorted(self.depths))}
-        crops = Crops(self.reach, self.depths, tables, low_high, image, position)
+        """Projections (B, h, w, C) of units of these values, in the pixels' boxes."""
+        boxes = {i: (origins[n], sizes[n]) for n, i in enumerate(self.values)}
+        crops = Crops(self.reach, self.depths, tables, boxes, self._cut, self._kernels, image)
         hot = tf.one_hot(channel, self.depths[self.way.target], dtype=values.dtype)
         pixels = self._descend((hot * values[:, None])[:, None, None], crops)
         return tf.cast(pixels, tf.float32)
@@ -139,7 +175,16 @@ class Route:
         return signals[IMAGES]
 
     def _land(self, step: Step, i: int, part: Tensor, crops: Crops) -> Tensor:
-        """What a step sends to one of its inputs, in that input's box."""
-        box = crops.under(self.reach.windows[step], crops.boxes[step.outputs[0]])
-        fitted = crops.fit(part, box, i)
-        return crops.mask(fitted, i) if self._downs[step][-1].spills and self._mixes(i) else fitted
+        """What a step sends to one of its inputs, in that input's boxes."""
+        if not self._stays(step, i):
+            box = crops.under(self.reach.windows[step], crops.boxes[step.outputs[0]])
+            part = crops.move(part, box, i)
+        return crops.mask(part, i) if self._downs[step][-1].spills and self._mixes(i) else part
+
+    def _stays(self, step: Step, i: int) -> bool:
+        """Whether the boxes of a step's input are what the boxes of its output see."""
+        if len([other for other in self.way.steps if i in other.inputs]) > 1:
+            return False
+        window, sizes = self.reach.windows[step], self.reach.sizes
+        in_place = window == IN_PLACE and sizes[i] == sizes[step.outputs[0]]
+        return in_place or (window.size == window.strides == (1, 1) and i not in self._cut)

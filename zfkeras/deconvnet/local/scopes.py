@@ -46,15 +46,13 @@ class OnCrops:
 
     def boxes(self, positions: np.ndarray) -> np.ndarray:
         """The pixels (top, left, bottom, right) that units at `positions` see, border or not."""
-        ends = [self._reach.intervals(axis)[IMAGES] for axis in (0, 1)]
-        origins = positions * self._reach.jumps[IMAGES]
-        return np.concatenate(
-            [origins + [low for low, _ in ends], origins + [h for _, h in ends]], 1
-        )
+        ends = [self._reach.intervals(axis, positions[:, axis])[IMAGES] for axis in (0, 1)]
+        (top, bottom), (left, right) = ends
+        return np.stack([top, left, bottom, right], 1)
 
     def up(self, images: np.ndarray) -> Any:
         """Takes images up, once for all units."""
-        return self._route.up(tf.constant(images))
+        return self._route.up(images)
 
     def down(self, state: Any, units: np.ndarray, batch_size: int) -> Iterator[Found]:
         """Projects units, (image, row, column, channel) each, in an order of its own."""
@@ -63,17 +61,20 @@ class OnCrops:
         dead, alive = np.flatnonzero(values == 0), np.flatnonzero(values)
         for first in range(0, len(dead), batch_size):
             yield self._nothing(dead[first : first + batch_size], units)
-        for group, rows, columns in groups(self._reach, self._route.work, units[alive, 1:3]):
-            spans = self._reach.intervals(0, *rows), self._reach.intervals(1, *columns)
-            boxes, corner = self._route.boxes(*spans), [int(span[IMAGES][0]) for span in spans]
+        origins, sizes = self._route.boxes(units[alive, 1:3])
+        pixels_at = self._route.values.index(IMAGES)
+        for group in groups(units[alive, 1:3], sizes, self._route.work):
+            largest = sizes[:, group].max(1).astype("int32")
             for first in range(0, len(group), batch_size):
-                index = alive[group[first : first + batch_size]]
-                image, position, channel = np.split(units[index].astype("int32"), [1, 3], 1)
+                some = group[first : first + batch_size]
+                index, corners = alive[some], origins[:, some]
+                image, channel = units[index][:, [0, 3]].T.astype("int32")
                 pixels = self._route.down(
-                    tables, values[index], image[:, 0], channel[:, 0], position, boxes
+                    tables, values[index], image, channel, corners.astype("int32"), largest
                 )
-                origins = position * self._reach.jumps[IMAGES] + corner
-                yield Found(index, values[index], np.asarray(memoryview(pixels)), origins)
+                yield Found(
+                    index, values[index], np.asarray(memoryview(pixels)), corners[pixels_at]
+                )
 
     def _nothing(self, index: np.ndarray, units: np.ndarray) -> Found:
         """A pixel of the projections of units that are zero, which are zero everywhere."""
