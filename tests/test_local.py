@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import zfkeras as zf
 from zfkeras.deconvnet.local import cut_patches, iterate_units
-from zfkeras.deconvnet.local.groups import _cheapest
+from zfkeras.deconvnet.local.groups import _cheapest, groups
 
 import networks
 
@@ -354,6 +354,7 @@ def test_new_weights_are_seen(chain):
     after = zf.project_units(deconv, images, "conv2", UNITS)
     fresh = zf.project_units(zf.DeconvNet(model), images, "conv2", UNITS)
     np.testing.assert_array_equal(after.pixels, fresh.pixels)
+    np.testing.assert_array_equal(after.paste(), whole(deconv, images, "conv2", np.array(UNITS))[0])
     assert np.abs(after.pixels - before.pixels).max() > 0
 
 
@@ -465,6 +466,30 @@ def test_positions_are_cut_where_it_is_cheapest(count, rng):
     total, runs = list(_cheapest(cost, count))[-1]
     assert total == pytest.approx(min(partitions)[0])
     assert runs == min(partitions)[1]
+
+
+def test_units_with_boxes_of_one_size_go_together(rng):
+    """Opposite corners share a group, a corner and the middle do not; each unit is in one."""
+    rows, columns = np.indices((13, 9)).reshape(2, -1)
+    margin = [np.minimum(5, np.minimum(x, last - x)) for x, last in ((rows, 12), (columns, 8))]
+    sizes = 200 + 100 * np.stack(margin, 1)[None]
+    positions = np.stack([rows, columns], 1)
+    shuffled = rng.permutation(len(positions))
+    found = list(groups(positions[shuffled], sizes[:, shuffled], np.array([1000])))
+    assert len(found) > 1
+    np.testing.assert_array_equal(np.sort(np.concatenate(found)), np.arange(len(positions)))
+    number = np.empty((13, 9), int)
+    for which, group in enumerate(found):
+        number[tuple(positions[shuffled[group]].T)] = which
+    np.testing.assert_array_equal(number, number[::-1])
+    np.testing.assert_array_equal(number, number[:, ::-1])
+    assert number[0, 0] != number[6, 4]
+
+
+def test_no_group_pays_for_little_work():
+    positions = np.array([[0, 0], [5, 5], [12, 8]])
+    sizes = np.array([[[2, 2], [6, 6], [2, 3]]])
+    assert [list(x) for x in groups(positions, sizes, np.array([1]))] == [[0, 1, 2]]
 
 
 @pytest.mark.slow
