@@ -185,6 +185,16 @@ def test_operations_and_shared_layers():
     check(networks.randomize(keras.Model(pixels, conv("top")(x))), "top")
 
 
+def test_branches_that_see_unevenly_far_from_the_image_on():
+    """Near the border the branches' boxes are cut unlike each other."""
+    x = pixels = keras.Input((29, 23, 3))
+    near = L.Conv2D(4, 3, 2, "same", activation=RELU)(x)
+    far = L.Conv2D(4, 3, 2, "same", activation=RELU)(x)
+    far = L.Conv2D(4, 5, padding="same", activation=RELU)(far)
+    x = L.Add()([near, far])
+    check(networks.randomize(keras.Model(pixels, conv("top", padding="same")(x))), "top")
+
+
 def test_nested_models():
     model = networks.nested()
     deconv, images = zf.DeconvNet(model), networks.images(model)

@@ -1,6 +1,6 @@
 """A batch of units on their way down, each within the boxes that its signal can reach."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,6 @@ class Crops:
         depths: Channels of each value.
         tables: The values that rules read, by `as_table`.
         boxes: The box of each value; it may hang over the map.
-        cut: The values whose boxes end at the map's border.
         kernels: The convolutions' weights, as constants.
         image: int32 (B,): each unit's image.
     """
@@ -42,7 +41,6 @@ class Crops:
     depths: Mapping[int, int]
     tables: Mapping[int, Tensor]
     boxes: Mapping[int, Box]
-    cut: Collection[int]
     kernels: Mapping[Step, np.ndarray]
     image: Tensor
 
@@ -70,11 +68,13 @@ class Crops:
         """A signal in `box` as one in the box of value `i`; zeros where there is none."""
         signal = tf.ensure_shape(signal, [None, None, None, self.depths[i]])
         (origins, size), (targets, target_size) = box, self.boxes[i]
-        if i not in self.cut:  # all boxes lie alike in what is seen from above
-            return _slice(signal, (targets - origins)[0], size, target_size)
-        unmoved = tf.reduce_all(targets == origins) & tf.reduce_all(size == target_size)
-        rows, columns = self._places((targets - origins, target_size))
-        return tf.cond(unmoved, lambda: signal, lambda: _pick(signal, rows, columns, size))
+        shifts = targets - origins
+        rows, columns = self._places((shifts, target_size))
+        return tf.cond(
+            tf.reduce_all(shifts == shifts[:1]),
+            lambda: _slice(signal, shifts[0], size, target_size),
+            lambda: _pick(signal, rows, columns),
+        )
 
     def mask(self, signal: Tensor, i: int) -> Tensor:
         """Zeros where the boxes of value `i` hang over its map."""
@@ -99,15 +99,16 @@ class Crops:
 
 
 def _slice(signal: Tensor, shift: Tensor, size: Tensor, target: Tensor) -> Tensor:
-    """The `target` (rows, columns) of a signal from `shift` on; zeros where there is none."""
+    """The `target` rows and columns of a signal from `shift` on; zeros where there is none."""
     begin, end = tf.maximum(shift, 0), tf.minimum(shift + target, size)
     signal = signal[:, begin[0] : end[0], begin[1] : end[1]]
     margins = tf.maximum(tf.stack([-shift, shift + target - size], 1), 0)
     return tf.pad(signal, tf.pad(margins, [[1, 1], [0, 0]]))
 
 
-def _pick(signal: Tensor, rows: Tensor, columns: Tensor, size: Tensor) -> Tensor:
+def _pick(signal: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Other rows (B, h) and columns (B, w) of each unit's signal; zeros where there is none."""
+    size = tf.shape(signal)[1:3]  # it may be larger than its box
     inside = _inside(rows, columns, size)
     rows, columns = (
         tf.clip_by_value(places, 0, size[axis] - 1) for axis, places in enumerate((rows, columns))

@@ -157,7 +157,7 @@ class Route:
     ) -> Tensor:
         """Projections (B, h, w, C) of units of these values, in the pixels' boxes."""
         boxes = {i: (origins[n], sizes[n]) for n, i in enumerate(self.values)}
-        crops = Crops(self.reach, self.depths, tables, boxes, self._cut, self._kernels, image)
+        crops = Crops(self.reach, self.depths, tables, boxes, self._kernels, image)
         hot = tf.one_hot(channel, self.depths[self.way.target], dtype=values.dtype)
         pixels = self._descend((hot * values[:, None])[:, None, None], crops)
         return tf.cast(pixels, tf.float32)
