@@ -158,7 +158,7 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(run, folder, tmp_path)
         (["project", "names.txt"], "names.txt"),
         (["occlude", "a.png", "--strides", "0"], "strides=0"),
         (["occlude", "a.png", "--patch-size", "a,b"], "--patch-size a,b"),
-        (["occlude", "a.png", "--fill-value", "blur"], "--fill-value blur"),
+        (["occlude", "a.png", "--fill-value", "red"], "--fill-value red"),
         (["occlude", "a.png", "--class", "7"], "classes=7"),
         (["occlude", "a.png", "--method", "fast"], "method='fast'"),
         (["occlude", "a.png", "--layer", "conv9"], "conv9"),

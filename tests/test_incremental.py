@@ -261,6 +261,25 @@ def test_any_occluder(patch_size, strides):
     assert_equal(model, some_images(model), patch_size, strides, "last", fill_value=[0, 300, -20])
 
 
+def test_an_occluder_that_shows_a_picture():
+    model = finished(vgg_like)
+    assert_equal(model, some_images(model, 2), (9, 12), (5, 7), "last", fill_value="blur")
+
+
+def test_one_traced_graph_shows_colours_and_pictures():
+    model = finished(vgg_like)
+    (image,) = some_images(model)
+    sweep = Sweep(model, (41, 30), centres(41, 9, 5), centres(30, 9, 5), (9, 9))
+    (task,), clean = sweep.tasks(), sweep.clean(image)
+    colour = np.float32([9, 120, 255])
+    first, same = (
+        sweep.run(task, clean, fill)[0] for fill in (colour, np.broadcast_to(colour, image.shape))
+    )
+    np.testing.assert_array_equal(same, first)
+    assert np.abs(sweep.run(task, clean, image[::-1])[0] - first).max() > 1e-2
+    assert sweep._traced.experimental_get_tracing_count() == 1
+
+
 @pytest.mark.parametrize("shape", [(17, 12, 3), (16, 31, 3), (18, 9, 3)])
 def test_maps_down_to_one_pixel(shape):
     def body(x):

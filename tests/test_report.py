@@ -1,5 +1,6 @@
 """What is drawn is what was computed; pages stand on their own."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -58,7 +59,7 @@ def occlusion(rng):
         image_size=(HEIGHT, WIDTH),
         patch_size=(8, 10),
         strides=(8, 10),
-        fill_value=np.array([[128.0, 0, 255]] * 2, np.float32),
+        fill_value=np.array([[[[128.0, 0, 255]]]] * 2, np.float32),
         layer="conv3",
     )
 
@@ -137,6 +138,16 @@ def test_panel_a_wears_the_occluder_and_nothing_else(occlusion, pictures):
     np.testing.assert_array_equal(shown, pictures[0])
 
 
+def test_panel_a_wears_a_picture(occlusion, pictures):
+    """What "blur" paints: another picture, seen where the occluder is."""
+    inverse = 255.4 - pictures.astype(np.float32)
+    found = dataclasses.replace(occlusion, fill_value=inverse)
+    shown = figures.occluded(found, pictures[0], 0)
+    np.testing.assert_array_equal(shown[12:20, 25:33], 255 - pictures[0, 12:20, 25:33])
+    shown[12:20, 25:33] = pictures[0, 12:20, 25:33]
+    np.testing.assert_array_equal(shown, pictures[0])
+
+
 def test_panel_e_shows_each_class_in_its_colour(occlusion, pictures):
     colours = figures.occlusion_classes(occlusion, 0)
     assert list(colours) == [1, 2, 0]  # the most frequent first
@@ -166,8 +177,6 @@ def test_occlusion_figure_has_the_five_panels(occlusion, pictures, tmp_path):
 
 
 def test_occlusion_figure_without_layer_or_names(occlusion, pictures):
-    import dataclasses
-
     bare = dataclasses.replace(occlusion, activation=None, channel=None, layer=None)
     titles = [title for title in texts(figures.occlusion(bare, pictures, 1)) if title]
     assert [title[:3] for title in titles] == ["(a)", "(d)", "(e)"]

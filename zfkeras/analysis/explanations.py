@@ -41,7 +41,7 @@ class Settings:
         units: How many of them.
         patch_size: Side of the occluder; default: a fifth of the image's shorter side.
         strides: Step between its places; default: half of it.
-        fill_value: Its colour, as in `occlusion`.
+        fill_value: What it shows, as in `occlusion`.
         baselines: Options of `Baseline`.
         batch_size: Images in memory at a time.
         seed: Of SmoothGrad's noise and of "random".

@@ -5,7 +5,7 @@ The paper gives no numbers for the occluder; ours are spec F4: a grey square of 
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from zfkeras.analysis.incremental.sweep import Sweep
 from zfkeras.analysis.incremental.watch import Question, sweep_coarsely, sweep_exactly
-from zfkeras.analysis.occluder import centres, colours, covers, occlude, rectangle
+from zfkeras.analysis.occluder import centres, covers, occlude, paint, rectangle
 from zfkeras.analysis.results import Result
 from zfkeras.graph.answers import check_images, ends_in_softmax, watched_classes
 from zfkeras.graph.walking import walk
@@ -44,7 +44,7 @@ class Occlusion(Result):
         image_size: (height, width) of the images.
         patch_size: (height, width) of the occluder.
         strides: (rows, columns) between its centres.
-        fill_value: (N, C) its colour.
+        fill_value: what it shows: colours (N, 1, 1, C), or blurred images (N, H, W, C).
         layer: the layer of panel b, or None.
         evaluated: (N, R, S) with method "coarse", the places that were looked at; None: all.
         error: (N,) with method "coarse", the largest error of the interpolated probabilities
@@ -99,7 +99,7 @@ def occlusion(
     images: Any,
     patch_size: int | tuple[int, int] = 45,
     strides: int | tuple[int, int] = 8,
-    fill_value: float | Sequence[float] | str = 128.0,
+    fill_value: ArrayLike | str = 128.0,
     layer: str | None = None,
     classes: ArrayLike | None = None,
     method: str = "plain",
@@ -119,7 +119,9 @@ def occlusion(
             pictures or a `tf.data.Dataset`, see `zfkeras.data.pictures`.
         patch_size: side of the occluder, or (height, width); may exceed the image.
         strides: step between its centres, or (down, across); at most `patch_size`.
-        fill_value: a grey value, one value a channel, or "mean": each image's mean colour.
+        fill_value: a grey value, one value a channel, "mean" (each image's mean colour) or "blur":
+            the image itself, blurred with a Gaussian whose sigma is a quarter of the occluder's
+            shorter side. That hides details without painting an edge the net has never seen.
         layer: also watch this layer's strongest feature map (largest sum over its places).
         classes: whose probabilities to keep: one class, a list for all images, or (N, K);
             default: each image's predicted class.
@@ -156,7 +158,7 @@ def occlusion(
         centres(length, size, step)
         for length, size, step in zip(images.shape[1:3], patch, steps, strict=True)
     )
-    fill = colours(images, fill_value)
+    fill = paint(images, fill_value, patch)
     softmax = not ends_in_softmax(model) if softmax is None else softmax
     watch = _watcher(model, layer, softmax)
     whole = _whole_images(watch, images, classes, batch_size)
@@ -260,8 +262,8 @@ def _plain(
     activation = None if channel is None else np.empty(places, np.float32)
 
     @tf.function(reduce_retracing=True)
-    def look(batch, row, column, colour, wanted, strongest):  # type: ignore[no-untyped-def]
-        hidden = occlude(batch, row, column, patch, colour[:, None, None, :])
+    def look(batch, row, column, shown, wanted, strongest):  # type: ignore[no-untyped-def]
+        hidden = occlude(batch, row, column, patch, shown)
         scores, sums = watch(hidden)
         kept = tf.gather(scores, wanted, axis=1, batch_dims=1)
         total = None if channel is None else tf.gather(sums, strongest, axis=1, batch_dims=1)

@@ -78,7 +78,7 @@ def occlude(
     model: str = _MODEL,
     patch_size: str = typer.Option("", help="H or H,W pixels [default: a fifth of the input]."),
     strides: str = typer.Option("", help="S or DOWN,ACROSS pixels [default: 28 places a side]."),
-    fill_value: str = typer.Option("128", help="Grey value, R,G,B or mean."),
+    fill_value: str = typer.Option("128", help="Grey value, R,G,B, mean or blur."),
     layer: str = typer.Option("", help="Of panels b and c [default: conv5 where there is one]."),
     watch: int | None = typer.Option(None, "--class", help="Number of the class [default: top]."),
     method: str = typer.Option("plain", help="plain, incremental (the same, faster) or coarse."),
@@ -89,7 +89,8 @@ def occlude(
 ) -> None:
     """Hide each part of a picture in turn and watch the net: the five panels of Fig. 7."""
     patch, steps = numbers("--patch-size", patch_size), numbers("--strides", strides)
-    fill = fill_value if fill_value == "mean" else numbers("--fill-value", fill_value, float)
+    is_named = fill_value in ("mean", "blur")
+    fill = fill_value if is_named else numbers("--fill-value", fill_value, float)
     load_tensorflow()
     from zfkeras.analysis.occlusion import occlusion
     from zfkeras.models.loading import load_model

@@ -165,8 +165,8 @@ def occlusion_classes(found: "Occlusion", index: int = 0) -> dict[int, Colour]:
 def occluded(found: "Occlusion", picture: Picture, index: int = 0) -> Picture:
     """The image with the occluder where it lowers the probability of the first class most."""
     top, left, bottom, right = worst_box(found, index)
-    picture = picture.copy()
-    picture[top:bottom, left:right] = np.rint(found.fill_value[index]).clip(0, 255)
+    picture, shown = picture.copy(), np.broadcast_to(found.fill_value[index], picture.shape)
+    picture[top:bottom, left:right] = np.rint(shown[top:bottom, left:right]).clip(0, 255)
     return picture
 
 

@@ -23,7 +23,7 @@ class Question:
 
     Attributes:
         images: (N, H, W, C).
-        fill: (N, C) the occluder's colours.
+        fill: (N, 1, 1, C) or (N, H, W, C), what the occluder shows.
         classes: (N, K) whose probabilities are kept.
         channel: (N,) the map whose sum is recorded, or None.
         softmax: Whether the scores are to be turned into probabilities.
