@@ -11,6 +11,7 @@ from zfkeras.analysis.occlusion import Occlusion
 from zfkeras.deconvnet.net import Projection
 from zfkeras.graph.geometry import ReceptiveField
 from zfkeras.report import figures, page, views
+from zfkeras.report import occlusion as drawing
 
 HEIGHT, WIDTH = 20, 33
 NAMES = ["tench", "church & <tower>", "golf ball", "parachute"]
@@ -128,11 +129,11 @@ def test_many_maps_wrap_and_none_is_lost(pictures, rng):
 
 
 def test_worst_box_is_clipped(occlusion):
-    assert figures.worst_box(occlusion, 0) == (12, 25, 20, 33)
+    assert drawing.worst_box(occlusion, 0) == (12, 25, 20, 33)
 
 
 def test_panel_a_wears_the_occluder_and_nothing_else(occlusion, pictures):
-    shown = figures.occlusion_panels(occlusion, pictures, 0)["a"]
+    shown = drawing.panels(occlusion, pictures, 0)["a"]
     assert (shown[12:20, 25:33] == [128, 0, 255]).all()
     shown[12:20, 25:33] = pictures[0, 12:20, 25:33]
     np.testing.assert_array_equal(shown, pictures[0])
@@ -142,16 +143,16 @@ def test_panel_a_wears_a_picture(occlusion, pictures):
     """What "blur" paints: another picture, seen where the occluder is."""
     inverse = 255.4 - pictures.astype(np.float32)
     found = dataclasses.replace(occlusion, fill_value=inverse)
-    shown = figures.occluded(found, pictures[0], 0)
+    shown = drawing.occluded(found, pictures[0], 0)
     np.testing.assert_array_equal(shown[12:20, 25:33], 255 - pictures[0, 12:20, 25:33])
     shown[12:20, 25:33] = pictures[0, 12:20, 25:33]
     np.testing.assert_array_equal(shown, pictures[0])
 
 
 def test_panel_e_shows_each_class_in_its_colour(occlusion, pictures):
-    colours = figures.occlusion_classes(occlusion, 0)
+    colours = drawing.classes_seen(occlusion, 0)
     assert list(colours) == [1, 2, 0]  # the most frequent first
-    shown = figures.occlusion_panels(occlusion, pictures, 0)["e"]
+    shown = drawing.panels(occlusion, pictures, 0)["e"]
     for y in range(HEIGHT):
         for x in range(WIDTH):
             row, column = min((y + 4) // 8, 2), min((x + 4) // 10, 3)
@@ -160,13 +161,13 @@ def test_panel_e_shows_each_class_in_its_colour(occlusion, pictures):
 
 
 def test_panel_d_is_the_heat_map_over_the_image(occlusion, pictures):
-    shown = figures.occlusion_panels(occlusion, pictures, 1)["d"]
+    shown = drawing.panels(occlusion, pictures, 1)["d"]
     expected = image.overlay(pictures[1], occlusion.heat_map()[1], low=0)
     np.testing.assert_array_equal(shown, expected)
 
 
 def test_occlusion_figure_has_the_five_panels(occlusion, pictures, tmp_path):
-    figure = figures.occlusion(occlusion, pictures, 0, NAMES, projected=pictures[1])
+    figure = drawing.figure(occlusion, pictures, 0, NAMES, projected=pictures[1])
     titles = [title for title in texts(figure) if title]
     assert [title[:3] for title in titles] == ["(a)", "(b)", "(c)", "(d)", "(e)"]
     assert "church" in titles[3]
@@ -178,7 +179,7 @@ def test_occlusion_figure_has_the_five_panels(occlusion, pictures, tmp_path):
 
 def test_occlusion_figure_without_layer_or_names(occlusion, pictures):
     bare = dataclasses.replace(occlusion, activation=None, channel=None, layer=None)
-    titles = [title for title in texts(figures.occlusion(bare, pictures, 1)) if title]
+    titles = [title for title in texts(drawing.figure(bare, pictures, 1)) if title]
     assert [title[:3] for title in titles] == ["(a)", "(d)", "(e)"]
     assert "class 3" in titles[1]
 

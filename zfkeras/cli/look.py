@@ -95,6 +95,7 @@ def occlude(
     from zfkeras.analysis.occlusion import occlusion
     from zfkeras.models.loading import load_model
     from zfkeras.report import figures
+    from zfkeras.report import occlusion as drawing
 
     net = load_model(model)
     pictures, names = fitted(images, net), known_class_names(model, labels)
@@ -123,7 +124,7 @@ def occlude(
     for index, name in enumerate(_stems(images)):
         path = output / f"{name}-occlusion.png"
         panel_c = None if projected is None else projected[index]
-        figures.save(figures.occlusion(found, pictures, index, names, panel_c), path)
+        figures.save(drawing.figure(found, pictures, index, names, panel_c), path)
         paths = {"image": str(images[index]), "picture": str(path), "arrays": str(arrays)}
         results.append(paths | _summary(found, index, names))
     _report(results, as_json, _occlude_lines)
@@ -265,15 +266,16 @@ def _project_lines(result: dict[str, Any]) -> list[str]:
 
 def _summary(found: "Occlusion", index: int, names: Sequence[str] | None) -> dict[str, Any]:
     from zfkeras.report import figures
+    from zfkeras.report import occlusion as drawing
 
-    top, left, bottom, right = figures.worst_box(found, index)
+    top, left, bottom, right = drawing.worst_box(found, index)
     return {
         "class": figures.class_name(found.classes[index, 0], names),
         "probability": float(found.baseline_probabilities[index, 0]),
         "lowest": float(found.probabilities[index, ..., 0].min()),
         "lowest_box": [top, left, bottom, right],
         "classes_seen": [
-            figures.class_name(number, names) for number in figures.occlusion_classes(found, index)
+            figures.class_name(number, names) for number in drawing.classes_seen(found, index)
         ],
     }
 

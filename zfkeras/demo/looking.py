@@ -19,6 +19,7 @@ from zfkeras.graph.walking import receptive_field
 from zfkeras.image import Picture, Pictures
 from zfkeras.models.loading import load_class_names, load_model
 from zfkeras.report import figures, views
+from zfkeras.report import occlusion as drawing
 from zfkeras.training.evaluation import input_size
 
 CREDITS = {
@@ -136,7 +137,7 @@ def _occlude(
     )
     projected = _panel_c(net.model, found, pictures)
     for index, title in enumerate(titles):
-        figure = figures.occlusion(found, pictures, index, net.class_names, projected[index])
+        figure = drawing.figure(found, pictures, index, net.class_names, projected[index])
         name = Path(title).stem.replace(" ", "-")
         figures.save(figure, folder / "pictures" / f"{name}-occlusion.png")
     return [

@@ -12,6 +12,7 @@ from zfkeras.analysis.occlusion import Occlusion, occlusion
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.image import Pictures
 from zfkeras.report import figures
+from zfkeras.report import occlusion as drawing
 
 PERCENTILE = 99.5  # of a projection's magnitudes, shown at full contrast
 
@@ -57,7 +58,7 @@ def run(
         channel = int(found.channel[number])  # type: ignore[index]
         maps = deconv.project(pictures, layer, [channel]).pixels[:, 0]
         panel = image.to_display(maps[number], PERCENTILE)
-        figure = figures.occlusion(found, pictures, number, class_names, panel)
+        figure = drawing.figure(found, pictures, number, class_names, panel)
         rows.append(
             {
                 "picture": str(figures.save(figure, output / f"fig7-{number + 1}.png")),
@@ -86,7 +87,7 @@ def _told(found: Occlusion, number: int, class_names: Sequence[str] | None) -> d
         "class": figures.class_name(found.classes[number, 0], class_names),
         "p": float(found.baseline_probabilities[number, 0]),
         "lowest_p": float(found.probabilities[number, ..., 0].min()),
-        "lowest_p_box": list(figures.worst_box(found, number)),
+        "lowest_p_box": list(drawing.worst_box(found, number)),
         "map": int(found.channel[number]),  # type: ignore[index]
         "map_total": float(found.baseline_activation[number]),  # type: ignore[index]
         "lowest_map_total": float(activation.min()),

@@ -8,6 +8,7 @@ import numpy as np
 from zfkeras.graph.geometry import ReceptiveField
 from zfkeras.image import Picture, Pictures
 from zfkeras.report import figures
+from zfkeras.report.occlusion import classes_seen, panels
 
 if TYPE_CHECKING:
     from zfkeras.analysis.occlusion import Occlusion
@@ -58,13 +59,13 @@ def occlusion(
 ) -> dict[str, Any]:
     """The five panels of Fig. 7 for one image, with captions, scales and the legend."""
     watched = figures.class_name(found.classes[index, 0], class_names)
-    pictures: dict[str, Picture] = dict(figures.occlusion_panels(found, images, index))
+    pictures: dict[str, Picture] = dict(panels(found, images, index))
     if projected is not None:
         pictures["c"] = projected
     captions, limits = _captions(found, index, watched), _limits(found, index)
     legend = [
         (figures.class_name(number, class_names), colour)
-        for number, colour in list(figures.occlusion_classes(found, index).items())[:6]
+        for number, colour in list(classes_seen(found, index).items())[:6]
     ]
     return {
         "name": name,

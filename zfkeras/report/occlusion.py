@@ -1,0 +1,147 @@
+"""The five panels of Fig. 7 from an `Occlusion`, as bare pictures and as a figure."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from zfkeras import image
+from zfkeras.graph.geometry import Box
+from zfkeras.image import Colour, Picture, Pictures
+from zfkeras.report.figures import COLOURS, INK, SMALL, class_name, panel, unit
+
+if TYPE_CHECKING:  # results are only read here: drawing needs no TensorFlow
+    from zfkeras.analysis.occlusion import Occlusion
+
+
+def panels(found: "Occlusion", images: Pictures, index: int = 0) -> dict[str, Picture]:
+    """Panels a, b, d, e of Fig. 7 as bare pictures of the image's size, b where a layer was asked.
+
+    Panel a wears the occluder at the place that hurts the first class most; d lies over the
+    image.
+    """
+    picture = images[index]
+    bare = {"a": occluded(found, picture, index)}
+    if found.activation is not None:
+        bare["b"] = image.colour_map(_over_pixels(found, found.activation[index]))
+    bare["d"] = image.overlay(picture, found.heat_map()[index], low=0)
+    legend = classes_seen(found, index)
+    table = np.zeros((max(legend) + 1, 3), np.uint8)
+    for number, colour in legend.items():
+        table[number] = colour
+    bare["e"] = table[_over_pixels(found, found.predicted[index])]
+    return bare
+
+
+def classes_seen(found: "Occlusion", index: int = 0) -> dict[int, Colour]:
+    """The colours of panel e: the classes predicted anywhere, the most frequent first."""
+    classes, counts = np.unique(found.predicted[index], return_counts=True)
+    ordered = classes[np.argsort(-counts, kind="stable")]
+    return {int(number): COLOURS[rank % len(COLOURS)] for rank, number in enumerate(ordered)}
+
+
+def occluded(found: "Occlusion", picture: Picture, index: int = 0) -> Picture:
+    """The image with the occluder where it lowers the probability of the first class most."""
+    top, left, bottom, right = worst_box(found, index)
+    picture, shown = picture.copy(), np.broadcast_to(found.fill_value[index], picture.shape)
+    picture[top:bottom, left:right] = np.rint(shown[top:bottom, left:right]).clip(0, 255)
+    return picture
+
+
+def worst_box(found: "Occlusion", index: int = 0) -> Box:
+    """The clipped (top, left, bottom, right) of the occluder that hurts the first class most."""
+    places = found.probabilities[index, ..., 0]
+    row, column = np.unravel_index(places.argmin(), places.shape)
+    starts = (
+        int(centre) - size // 2
+        for centre, size in zip(
+            (found.rows[row], found.columns[column]), found.patch_size, strict=True
+        )
+    )
+    (top, bottom), (left, right) = (
+        (max(0, start), min(length, start + size))
+        for start, size, length in zip(starts, found.patch_size, found.image_size, strict=True)
+    )
+    return top, left, bottom, right
+
+
+def figure(
+    found: "Occlusion",
+    images: Pictures,
+    index: int = 0,
+    class_names: Sequence[str] | None = None,
+    projected: Picture | None = None,
+) -> Figure:
+    """The five panels of Fig. 7 for one image.
+
+    Args:
+        found: occlusion of N images.
+        images: the N images, (H, W, 3) uint8.
+        index: which of them.
+        class_names: names of the model's classes; default: their numbers.
+        projected: panel c, the projection of map ``found.channel[index]``, as a picture.
+    """
+    watched = class_name(found.classes[index, 0], class_names)
+    bare = panels(found, images, index)
+    titles = {"a": "(a) image and occluder", "d": f"(d) probability of {watched}"}
+    titles["e"] = "(e) most probable class"
+    shown: list[tuple[str, Any]] = [("a", bare["a"])]
+    if found.activation is not None and found.channel is not None:
+        titles["b"] = f"(b) {found.layer}, map {found.channel[index]}: total"
+        shown.append(("b", _over_pixels(found, found.activation[index])))
+    if projected is not None:
+        titles["c"] = "(c) its strongest unit, projected"
+        shown.append(("c", projected))
+    shown += [("d", _over_pixels(found, found.probabilities[index, ..., 0])), ("e", bare["e"])]
+    drawn, places = _strip(len(shown), found.image_size[0] / found.image_size[1])
+    for (axes, below), (letter, picture) in zip(places, shown, strict=True):
+        limits = (0, 1) if letter == "d" else None
+        panel(axes, picture, titles[letter], "black" if letter == "c" else None, limits)
+        if letter in "bd":
+            _scale(drawn, axes, below)
+        if letter == "e":
+            _legend(below, found, index, class_names)
+    return drawn
+
+
+def _over_pixels(found: "Occlusion", values: np.ndarray) -> np.ndarray:
+    """Grid values (R, S) over the pixels (H, W): each pixel shows its nearest centre."""
+    height, width = found.image_size
+    nearest_row = np.abs(np.arange(height)[:, None] - found.rows).argmin(axis=1)
+    nearest_column = np.abs(np.arange(width)[:, None] - found.columns).argmin(axis=1)
+    return values[np.ix_(nearest_row, nearest_column)]
+
+
+def _strip(count: int, aspect: float) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+    """A figure with `count` panels in a row, each with a narrow invisible one below it."""
+    side, gap, above, under = 2.2, 0.14, 0.3, 0.62  # inches
+    width, height = count * (side + gap), above + side * aspect + under
+    drawn, places = Figure(figsize=(width, height)), []
+    for number in range(count):
+        left = number * (side + gap) / width
+        upper = (left, under / height, side / width, side * aspect / height)
+        below = (left, 0.0, side / width, (under - 0.05) / height)
+        places.append((drawn.add_axes(upper), drawn.add_axes(below, frame_on=False)))
+        places[-1][1].set(xticks=[], yticks=[])
+    return drawn, places
+
+
+def _scale(drawn: Figure, axes: Axes, below: Axes) -> None:
+    inside = below.inset_axes((0.0, 0.86, 1.0, 0.12))
+    bar = drawn.colorbar(axes.images[0], cax=inside, orientation="horizontal")
+    bar.ax.tick_params(labelsize=SMALL, colors=INK, width=0.5, length=2)
+    bar.outline.set_visible(False)
+
+
+def _legend(below: Axes, found: "Occlusion", index: int, class_names: Sequence[str] | None) -> None:
+    handles = [
+        Patch(facecolor=unit(colour), label=class_name(number, class_names))
+        for number, colour in list(classes_seen(found, index).items())[:6]
+    ]
+    below.legend(
+        handles=handles, fontsize=SMALL, labelcolor=INK, frameon=False, ncols=2, loc="upper left",
+        borderaxespad=0, borderpad=0, handlelength=1, handleheight=1, columnspacing=1,
+    )  # fmt: skip
