@@ -525,6 +525,26 @@ def test_coarse_says_nothing_of_error_where_it_looked_at_everything():
     assert found.error.tolist() == [0.0]
 
 
+@pytest.mark.parametrize("scale", [1, 1e-4, 1e4])
+def test_coarse_goes_by_the_map_where_there_are_no_scores(scale):
+    """By its shape: how large its totals are makes no difference."""
+    model = place_net()
+    last = model.get_layer("last")
+    options = {"patch_size": 9, "strides": 2, "layer": "last", "scores": False, "top_others": 0}
+    images = some_images(model, 2)
+    images[:, 24:] = images[:, :1, :1]  # only the upper part is restless
+    looked = zf.occlusion(model, images, method="coarse", **options).evaluated
+    last.set_weights([scale * weight for weight in last.get_weights()])
+    plain = zf.occlusion(model, images, **options).activation
+    found = zf.occlusion(model, images, method="coarse", **options)
+    np.testing.assert_array_equal(found.evaluated, looked)
+    assert 1 / 9 < looked.mean() < 0.9
+    np.testing.assert_allclose(found.activation[looked], plain[looked], rtol=1e-4)
+    error = np.abs(found.activation - plain).max(axis=(1, 2))
+    assert (found.error > 0).all()
+    assert (error < 4 * found.error).all()
+
+
 def test_interpolation_is_linear_between_lines():
     rows, columns = np.array([0, 4, 6]), np.array([0, 3])
     plane = rows[:, None] * 2.0 + columns[None] * 5.0

@@ -361,6 +361,64 @@ def test_uint8_and_float_images_agree(model, images):
     np.testing.assert_array_equal(one.probabilities, other.probabilities)
 
 
+# === The map alone ===
+
+
+@pytest.mark.parametrize("method", ["plain", "incremental", "coarse"])
+def test_without_scores_there_is_the_map_alone(model, images, method):
+    """Against loops; beyond the layer nothing is computed, nor known."""
+    found = occlusion(
+        model, images, (4, 7), (3, 5), 30, "conv2", method=method, scores=False, batch_size=5
+    )
+    for i, image in enumerate(images):
+        whole = by_hand(model, image, [-99], [-99], (1, 1), 0, "conv2")[1][0, 0].sum(axis=(0, 1))
+        assert found.channel[i] == whole.argmax()
+        np.testing.assert_allclose(found.baseline_activation[i], whole.max(), rtol=1e-4)
+        maps = by_hand(model, image, found.rows, found.columns, (4, 7), 30, "conv2")[1]
+        seen = np.ones(maps.shape[:2], bool) if method != "coarse" else found.evaluated[i]
+        total = maps[..., found.channel[i]].sum(axis=(-2, -1))
+        np.testing.assert_allclose(found.activation[i][seen], total[seen], rtol=1e-4)
+    assert found.classes is found.probabilities is found.predicted is None
+    assert found.baseline_probabilities is found.baseline_predicted is None
+    assert found.projection.shape == images.shape
+    np.testing.assert_array_equal(found.response, found.activation)
+    np.testing.assert_array_equal(found.baseline_response, found.baseline_activation)
+    np.testing.assert_array_equal(found.heat_map(), found.heat_map(found.activation))
+
+
+def test_with_scores_the_first_class_goes_before_the_map(model, images):
+    found = occlusion(model, images, 5, 4, layer="conv2", classes=[2, 0])
+    np.testing.assert_array_equal(found.response, found.probabilities[..., 0])
+    np.testing.assert_array_equal(found.baseline_response, found.baseline_probabilities[:, 0])
+
+
+@pytest.mark.parametrize("method", ["plain", "incremental", "coarse"])
+def test_without_scores_the_layers_above_are_never_called(images, method):
+    calls = []
+
+    class Spy(keras.layers.Layer):
+        def call(self, x):
+            tf.py_function(lambda: calls.append(1), [], [])
+            return x
+
+    pixels = keras.Input((HEIGHT, WIDTH, 3))
+    maps = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(pixels)
+    scores = keras.layers.Dense(3)(keras.layers.Flatten()(Spy()(maps)))
+    model = keras.Model(pixels, scores)
+    occlusion(model, images, 5, 4, layer="conv", method=method)
+    assert calls
+    calls.clear()
+    occlusion(model, images, 5, 4, layer="conv", method=method, scores=False, others=images[::-1])
+    assert not calls
+
+
+def test_without_scores_the_model_need_not_classify(images):
+    pixels = keras.Input((HEIGHT, WIDTH, 3))
+    model = keras.Model(pixels, keras.layers.Conv2D(2, 3, name="maps")(pixels))
+    found = occlusion(model, images, 5, 4, layer="maps", scores=False)
+    assert found.activation.shape == (2, 4, 5)
+
+
 # === Softmax or logits ===
 
 
@@ -420,8 +478,11 @@ def test_the_model_is_left_alone(model, images):
 
 
 def test_save_and_load(tmp_path, model, images):
-    for layer, fill_value in ((None, 128), ("conv2", 128), ("conv2", "blur")):
-        found = occlusion(model, images, (5, 6), 4, fill_value, layer)
+    for options in (
+        {"layer": None}, {"layer": "conv2"}, {"layer": "conv2", "fill_value": "blur"},
+        {"layer": "conv2", "scores": False, "method": "coarse"},
+    ):  # fmt: skip
+        found = occlusion(model, images, (5, 6), 4, **options)
         loaded = Occlusion.load(found.save(tmp_path / "occlusion.npz"))
         for name, value in vars(found).items():
             other = getattr(loaded, name)
@@ -466,6 +527,12 @@ def test_load_names_a_wrong_file(tmp_path, content):
         ({"classes": np.zeros((3, 1), int)}, r"shape \(2, K\)"),
         ({"method": "fast"}, "Expected \"plain\".*method='fast'"),
         ({"batch_size": 0}, "batch_size=0"),
+        ({"scores": False}, "nothing to record.*Received: scores=False, layer=None"),
+        (
+            {"scores": False, "layer": "conv2", "classes": 1},
+            "classes=None.*classes=1, softmax=None",
+        ),
+        ({"scores": False, "layer": "conv2", "softmax": False}, "Received.*softmax=False"),
     ],
 )
 def test_bad_input(model, images, changed, message):

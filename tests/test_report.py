@@ -60,6 +60,9 @@ def occlusion(rng):
         image_size=(HEIGHT, WIDTH),
         patch_size=(8, 10),
         strides=(8, 10),
+        projection=rng.normal(size=(2, HEIGHT, WIDTH, 3)).astype(np.float32),
+        others=np.array([[1], [0]]),
+        other_projections=rng.normal(size=(2, 1, HEIGHT, WIDTH, 3)).astype(np.float32),
         fill_value=np.array([[[[128.0, 0, 255]]]] * 2, np.float32),
         layer="conv3",
     )
@@ -167,7 +170,7 @@ def test_panel_d_is_the_heat_map_over_the_image(occlusion, pictures):
 
 
 def test_occlusion_figure_has_the_five_panels(occlusion, pictures, tmp_path):
-    figure = drawing.figure(occlusion, pictures, 0, NAMES, projected=pictures[1])
+    figure = drawing.figure(occlusion, pictures, 0, NAMES)
     titles = [title for title in texts(figure) if title]
     assert [title[:3] for title in titles] == ["(a)", "(b)", "(c)", "(d)", "(e)"]
     assert "church" in titles[3]
@@ -177,8 +180,59 @@ def test_occlusion_figure_has_the_five_panels(occlusion, pictures, tmp_path):
     assert image.load(figures.save(figure, tmp_path / "o.png")).shape[1] > 1000
 
 
+def test_panel_c_is_the_projection(occlusion, pictures):
+    shown = drawing.panels(occlusion, pictures, 1)["c"]
+    expected = image.to_display(occlusion.projection[1], percentile=99.5)
+    np.testing.assert_array_equal(shown, expected)
+
+
+def test_others_stand_above_their_projections(occlusion, rng):
+    pool = rng.integers(0, 256, (5, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    projections = rng.normal(size=(2, 3, HEIGHT, WIDTH, 3)).astype(np.float32)
+    found = dataclasses.replace(
+        occlusion, others=np.array([[1, 0, 4], [4, 2, 0]]), other_projections=projections
+    )
+    sheet = drawing.others(found, pool, 1)
+    shown = image.to_display(projections[1], percentile=99.5)
+    np.testing.assert_array_equal(sheet, image.grid([*pool[[4, 2, 0]], *shown], columns=3))
+    none = dataclasses.replace(
+        found, others=np.zeros((2, 0), int), other_projections=projections[:, :0]
+    )
+    assert drawing.others(none, pool, 1) is None
+    none = dataclasses.replace(found, others=None, other_projections=None)
+    assert drawing.others(none, pool, 1) is None
+
+
+@pytest.fixture
+def map_alone(occlusion):
+    """What there is without scores."""
+    return dataclasses.replace(
+        occlusion, classes=None, probabilities=None, predicted=None,
+        baseline_probabilities=None, baseline_predicted=None,
+    )  # fmt: skip
+
+
+def test_without_scores_the_figure_has_the_maps_panels(map_alone, pictures):
+    titles = [title for title in texts(drawing.figure(map_alone, pictures, 1, NAMES)) if title]
+    assert [title[:3] for title in titles] == ["(a)", "(b)", "(c)"]
+    row, column = np.argwhere(map_alone.activation[1] == map_alone.activation[1].min())[0]
+    top, left, _, _ = drawing.worst_box(map_alone, 1)
+    assert (top, left) == (max(0, 8 * row - 4), max(0, 10 * column - 5))
+
+
+def test_without_scores_the_words_are_about_the_map(map_alone, pictures):
+    told = views.occlusion(map_alone, pictures, 0, "china.jpg", NAMES)
+    lowest = figures.short(map_alone.activation[0].min())
+    assert told["words"].startswith(
+        f"The total of map 5 of conv3 is 4 for the whole image and {lowest}"
+    )
+    assert [one["letter"] for one in told["panels"]] == ["a", "b", "c"]
+
+
 def test_occlusion_figure_without_layer_or_names(occlusion, pictures):
-    bare = dataclasses.replace(occlusion, activation=None, channel=None, layer=None)
+    bare = dataclasses.replace(
+        occlusion, activation=None, channel=None, layer=None, projection=None
+    )
     titles = [title for title in texts(drawing.figure(bare, pictures, 1)) if title]
     assert [title[:3] for title in titles] == ["(a)", "(d)", "(e)"]
     assert "class 3" in titles[1]
@@ -234,7 +288,7 @@ def content(projections, occlusion, pictures):
                 }
             ],
         },
-        "occlusions": [views.occlusion(occlusion, pictures, 0, "china.jpg", NAMES, pictures[1])],
+        "occlusions": [views.occlusion(occlusion, pictures, 0, "china.jpg", NAMES)],
         "served": None,
         "steps": [("Train", 61.2), ("Look", 3.0)],
         "total": 64.2,

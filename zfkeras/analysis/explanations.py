@@ -169,7 +169,7 @@ def _drop(model: keras.Model, settings: Settings, _: FlatCopy | None) -> Explain
             classes=classes[:, None],
             batch_size=settings.batch_size,
         )
-        return found.baseline_probabilities[:, :, None] - found.heat_map()
+        return found.baseline_response[:, None, None] - found.heat_map()
 
     return explain
 

@@ -17,34 +17,72 @@ if TYPE_CHECKING:  # results are only read here: drawing needs no TensorFlow
     from zfkeras.analysis.occlusion import Occlusion
 
 
-def panels(found: "Occlusion", images: Pictures, index: int = 0) -> dict[str, Picture]:
-    """Panels a, b, d, e of Fig. 7 as bare pictures of the image's size, b where a layer was asked.
+CONTRAST = 99.5  # percentile of a projection's magnitudes that becomes black or white
 
-    Panel a wears the occluder at the place that hurts the first class most; d lies over the
-    image.
+
+def panels(found: "Occlusion", images: Pictures, index: int = 0) -> dict[str, Picture]:
+    """The panels of Fig. 7 that there are, as bare pictures of the image's size.
+
+    Panel a wears the occluder where it hurts most, d lies over the image. There are b and c where
+    a layer was asked for (and could be projected), d and e unless only the layer was.
     """
     picture = images[index]
     bare = {"a": occluded(found, picture, index)}
     if found.activation is not None:
         bare["b"] = image.colour_map(_over_pixels(found, found.activation[index]))
-    bare["d"] = image.overlay(picture, found.heat_map()[index], low=0)
-    legend = classes_seen(found, index)
-    table = np.zeros((max(legend) + 1, 3), np.uint8)
-    for number, colour in legend.items():
-        table[number] = colour
-    bare["e"] = table[_over_pixels(found, found.predicted[index])]
+    if found.projection is not None:
+        bare["c"] = image.to_display(found.projection[index], CONTRAST)
+    if found.predicted is not None:
+        bare["d"] = image.overlay(picture, found.heat_map()[index], low=0)
+        legend = classes_seen(found, index)
+        table = np.zeros((max(legend) + 1, 3), np.uint8)
+        for number, colour in legend.items():
+            table[number] = colour
+        bare["e"] = table[_over_pixels(found, found.predicted[index])]
     return bare
+
+
+def others(found: "Occlusion", pool: Pictures, index: int = 0) -> Picture | None:
+    """The rest of panel c: other images above the same map's projections from them, best first.
+
+    Args:
+        found: occlusion of N images.
+        pool: what ``found.others`` counts: the images or the others, (H, W, 3) uint8.
+        index: which of the N images.
+
+    Returns:
+        One picture; None where there are no others.
+    """
+    if found.others is None or found.other_projections is None or not found.others[index].size:
+        return None
+    shown = image.to_display(found.other_projections[index], CONTRAST)
+    above = [pool[number] for number in found.others[index]]
+    return image.grid([*above, *shown], columns=len(above))
 
 
 def classes_seen(found: "Occlusion", index: int = 0) -> dict[int, Colour]:
     """The colours of panel e: the classes predicted anywhere, the most frequent first."""
+    if found.predicted is None:
+        return {}
     classes, counts = np.unique(found.predicted[index], return_counts=True)
     ordered = classes[np.argsort(-counts, kind="stable")]
     return {int(number): COLOURS[rank % len(COLOURS)] for rank, number in enumerate(ordered)}
 
 
+def watched(found: "Occlusion", index: int, class_names: Sequence[str] | None = None) -> str:
+    """What `found.response` is of: the first class' name or, without scores, the map's."""
+    if found.classes is not None:
+        return class_name(found.classes[index, 0], class_names)
+    return map_name(found, index)
+
+
+def map_name(found: "Occlusion", index: int) -> str:
+    """The name of the map that was watched."""
+    return "" if found.channel is None else f"map {found.channel[index]} of {found.layer}"
+
+
 def occluded(found: "Occlusion", picture: Picture, index: int = 0) -> Picture:
-    """The image with the occluder where it lowers the probability of the first class most."""
+    """The image with the occluder where it hurts most; see `worst_box`."""
     top, left, bottom, right = worst_box(found, index)
     picture, shown = picture.copy(), np.broadcast_to(found.fill_value[index], picture.shape)
     picture[top:bottom, left:right] = np.rint(shown[top:bottom, left:right]).clip(0, 255)
@@ -52,8 +90,11 @@ def occluded(found: "Occlusion", picture: Picture, index: int = 0) -> Picture:
 
 
 def worst_box(found: "Occlusion", index: int = 0) -> Box:
-    """The clipped (top, left, bottom, right) of the occluder that hurts the first class most."""
-    places = found.probabilities[index, ..., 0]
+    """The clipped (top, left, bottom, right) of the occluder that lowers the response most.
+
+    That is the probability of the first class or, without scores, the map's activation.
+    """
+    places = found.response[index]
     row, column = np.unravel_index(places.argmin(), places.shape)
     starts = (
         int(centre) - size // 2
@@ -73,33 +114,31 @@ def figure(
     images: Pictures,
     index: int = 0,
     class_names: Sequence[str] | None = None,
-    projected: Picture | None = None,
 ) -> Figure:
-    """The five panels of Fig. 7 for one image.
+    """The panels of Fig. 7 that there are for one image, at most five.
 
     Args:
         found: occlusion of N images.
         images: the N images, (H, W, 3) uint8.
         index: which of them.
         class_names: names of the model's classes; default: their numbers.
-        projected: panel c, the projection of map ``found.channel[index]``, as a picture.
     """
-    watched = class_name(found.classes[index, 0], class_names)
-    bare = panels(found, images, index)
-    titles = {"a": "(a) image and occluder", "d": f"(d) probability of {watched}"}
-    titles["e"] = "(e) most probable class"
-    shown: list[tuple[str, Any]] = [("a", bare["a"])]
-    if found.activation is not None and found.channel is not None:
-        titles["b"] = f"(b) {found.layer}, map {found.channel[index]}: total"
-        shown.append(("b", _over_pixels(found, found.activation[index])))
-    if projected is not None:
-        titles["c"] = "(c) its strongest unit, projected"
-        shown.append(("c", projected))
-    shown += [("d", _over_pixels(found, found.probabilities[index, ..., 0])), ("e", bare["e"])]
+    titles = {
+        "a": "(a) image and occluder",
+        "b": f"(b) {map_name(found, index)}: total",
+        "c": "(c) its strongest unit, projected",
+        "d": f"(d) probability of {watched(found, index, class_names)}",
+        "e": "(e) most probable class",
+    }
+    shown: dict[str, Any] = dict(panels(found, images, index))
+    if found.activation is not None:
+        shown["b"] = _over_pixels(found, found.activation[index])
+    if found.probabilities is not None:
+        shown["d"] = _over_pixels(found, found.probabilities[index, ..., 0])
     drawn, places = _strip(len(shown), found.image_size[0] / found.image_size[1])
-    for (axes, below), (letter, picture) in zip(places, shown, strict=True):
+    for (axes, below), letter in zip(places, sorted(shown), strict=True):
         limits = (0, 1) if letter == "d" else None
-        panel(axes, picture, titles[letter], "black" if letter == "c" else None, limits)
+        panel(axes, shown[letter], titles[letter], "black" if letter == "c" else None, limits)
         if letter in "bd":
             _scale(drawn, axes, below)
         if letter == "e":
