@@ -166,11 +166,12 @@ def occlusion(
         softmax: whether to turn the model's outputs into probabilities; default: unless the
             model ends in a softmax. With False the raw scores are recorded.
         scores: whether to record what the model answers. False: only the map of `layer`, and
-            nothing beyond it is computed: much faster with method "incremental", which then needs
-            one map of a convolutional layer; "coarse" goes by the map. The model need not classify.
+            nothing beyond it is computed; method "incremental" then computes only that one map of
+            a convolutional layer, "coarse" goes by it. The model need not classify.
         others: more images, like `images` and of their size, to project the same map from;
             default: the images themselves. What equals an image is never one of its others.
-        top_others: in how many of them to do so, at most; 0: none. The same number for each image.
+        top_others: in how many of them to do so, at most, the same number for each image; 0: none.
+            Each takes as much memory as the image.
 
     Example:
         >>> tiny = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Flatten(),

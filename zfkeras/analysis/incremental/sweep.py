@@ -126,7 +126,7 @@ class Sweep:
         Args:
             task: One of `tasks`.
             clean: What `clean` returned for the image.
-            fill: (C,) the occluder's colour, or (H, W, C) what it shows where it hides.
+            fill: What the occluder shows: a colour (C,) or (1, 1, C), or a picture (H, W, C).
 
         Returns:
             The model's outputs (I, J, classes) and the map's sums (I, J), each None if unwanted.
