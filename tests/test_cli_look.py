@@ -134,6 +134,60 @@ def test_occlude_defaults_are_the_papers_parts(run, folder, tmp_path):
     assert found.strides == (2, 2)
 
 
+def test_occlude_shows_others_of_the_map(run, folder, tmp_path):
+    """From one another; or from a folder, where the picture itself is no other."""
+    words = ["--model", folder / "net.keras", "--strides", "13", "--output", tmp_path]
+    a, b = folder / "a.png", folder / "b.jpg"
+    code, out, _ = run("occlude", a, b, *words, "--json")
+    assert code == 0
+    results = json.loads(out)
+    assert [one["others"] for one in results] == [[str(b)], [str(a)]]
+    assert image.load(results[0]["others_picture"]).shape == (2 * 66 + 2, WIDTH + 4, 3)
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    for file in (a, b):
+        (pool / file.name).write_bytes(file.read_bytes())
+    code, out, _ = run("occlude", a, *words, "--others", pool)
+    assert code == 0
+    assert f"in b.jpg -> {tmp_path / 'a-occlusion-others.png'}" in out
+    code, out, _ = run("occlude", a, *words, "--json")
+    assert code == 0
+    assert "others" not in json.loads(out)[0]
+
+
+def test_occlude_watches_the_map_alone(run, folder, tmp_path):
+    words = ["occlude", folder / "a.png", "--model", folder / "net.keras", "--strides", "13"]
+    code, out, _ = run(*words, "--no-scores", "--method", "incremental", "--output", tmp_path)
+    assert code == 0
+    found = Occlusion.load(tmp_path / "occlusion.npz")
+    assert found.probabilities is None
+    assert f"a.png: map {found.channel[0]} of conv5 {found.baseline_activation[0]:.3f}" in out
+    assert f"lowest {found.activation.min():.3f} with rows" in out
+    assert "most probable" not in out
+
+
+def test_occlude_blurs(run, folder, tmp_path):
+    words = ["occlude", folder / "a.png", "--model", folder / "net.keras", "--strides", "13"]
+    code, _, _ = run(*words, "--fill-value", "blur", "--output", tmp_path)
+    assert code == 0
+    assert Occlusion.load(tmp_path / "occlusion.npz").fill_value.shape == (1, HEIGHT, WIDTH, 3)
+
+
+def test_occlude_says_why_there_is_no_panel_c(run, folder, tmp_path):
+    import keras
+
+    layers = keras.layers
+    net = keras.Sequential([
+        keras.Input((HEIGHT, WIDTH, 3)), layers.Conv2D(3, 5, 4, activation="gelu", name="smooth"),
+        layers.Flatten(), layers.Dense(5),
+    ])  # fmt: skip
+    net.save(folder / "gelu.keras")
+    words = ["--model", folder / "gelu.keras", "--layer", "smooth", "--output", tmp_path]
+    code, out, _ = run("occlude", folder / "a.png", *words)
+    assert code == 0
+    assert "no panel c: Layer 'smooth' has the activation gelu" in out
+
+
 def test_pictures_of_one_name_do_not_overwrite_each_other(run, folder, tmp_path):
     (folder / "other").mkdir(exist_ok=True)
     image.save(folder / "other" / "a.png", image.load(folder / "b.jpg"))
@@ -158,11 +212,13 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(run, folder, tmp_path)
         (["project", "names.txt"], "names.txt"),
         (["occlude", "a.png", "--strides", "0"], "strides=0"),
         (["occlude", "a.png", "--patch-size", "a,b"], "--patch-size a,b"),
-        (["occlude", "a.png", "--fill-value", "blur"], "--fill-value blur"),
+        (["occlude", "a.png", "--fill-value", "red"], "--fill-value red"),
         (["occlude", "a.png", "--class", "7"], "classes=7"),
         (["occlude", "a.png", "--method", "fast"], "method='fast'"),
         (["occlude", "a.png", "--layer", "conv9"], "conv9"),
         (["occlude", "a.png", "--labels", "gone.txt"], "gone.txt"),
+        (["occlude", "a.png", "--others", "gone"], "path='gone'"),
+        (["occlude", "a.png", "--no-scores", "--class", "1"], "classes=1"),
         (["occlude", "a.png", "--labels", "two.txt"], "5 classes. Received: 2 labels"),
         (["occlude", "a.png", "--model", "gone.keras"], "gone.keras"),
     ],

@@ -8,7 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from zfkeras import image
+from zfkeras.analysis.occlusion import Occlusion
 from zfkeras.cli import app
+from zfkeras.experiments import fig7
 
 SIZE = (24, 31)
 
@@ -100,6 +102,19 @@ def test_reproduce(place, figure):
     if figure == "fig7":
         assert {"fig7-1.png", "fig7-1-others.png", "fig7.npz"} < files
         assert told["images"][0]["lowest_map_total"] <= told["images"][0]["map_total"] + 1e-3
+
+
+def test_fig7_projects_the_map_from_other_pictures(place, rng):
+    net = keras.models.load_model(place / "net.keras")
+    pictures = np.stack([image.load(place / "pictures" / f"{n}.png")[:24, :31] for n in range(2)])
+    others = rng.integers(0, 256, (3, *SIZE, 3), dtype=np.uint8)
+    told = fig7.run(net, pictures, place / "fig7", "conv5", others=others, patch_size=9)
+    found = Occlusion.load(told["arrays"])
+    assert told["projection_error"] is None
+    for number, row in enumerate(told["images"]):
+        sheet = image.load(row["others"])
+        assert sheet.shape == (2 * 26 + 2, 3 * 33 + 2, 3)
+        np.testing.assert_array_equal(sheet[2:26, 2:33], others[found.others[number, 0]])
 
 
 def test_check(place):

@@ -261,6 +261,25 @@ def test_any_occluder(patch_size, strides):
     assert_equal(model, some_images(model), patch_size, strides, "last", fill_value=[0, 300, -20])
 
 
+def test_an_occluder_that_shows_a_picture():
+    model = finished(vgg_like)
+    assert_equal(model, some_images(model, 2), (9, 12), (5, 7), "last", fill_value="blur")
+
+
+def test_one_traced_graph_shows_colours_and_pictures():
+    model = finished(vgg_like)
+    (image,) = some_images(model)
+    sweep = Sweep(model, (41, 30), centres(41, 9, 5), centres(30, 9, 5), (9, 9))
+    (task,), clean = sweep.tasks(), sweep.clean(image)
+    colour = np.float32([9, 120, 255])
+    first, same = (
+        sweep.run(task, clean, fill)[0] for fill in (colour, np.broadcast_to(colour, image.shape))
+    )
+    np.testing.assert_array_equal(same, first)
+    assert np.abs(sweep.run(task, clean, image[::-1])[0] - first).max() > 1e-2
+    assert sweep._traced.experimental_get_tracing_count() == 1
+
+
 @pytest.mark.parametrize("shape", [(17, 12, 3), (16, 31, 3), (18, 9, 3)])
 def test_maps_down_to_one_pixel(shape):
     def body(x):
@@ -504,6 +523,26 @@ def test_coarse_says_nothing_of_error_where_it_looked_at_everything():
     assert found.evaluated.shape == (1, 2, 2)
     assert found.evaluated.all()
     assert found.error.tolist() == [0.0]
+
+
+@pytest.mark.parametrize("scale", [1, 1e-4, 1e4])
+def test_coarse_goes_by_the_map_where_there_are_no_scores(scale):
+    """By its shape: how large its totals are makes no difference."""
+    model = place_net()
+    last = model.get_layer("last")
+    options = {"patch_size": 9, "strides": 2, "layer": "last", "scores": False, "top_others": 0}
+    images = some_images(model, 2)
+    images[:, 24:] = images[:, :1, :1]  # only the upper part is restless
+    looked = zf.occlusion(model, images, method="coarse", **options).evaluated
+    last.set_weights([scale * weight for weight in last.get_weights()])
+    plain = zf.occlusion(model, images, **options).activation
+    found = zf.occlusion(model, images, method="coarse", **options)
+    np.testing.assert_array_equal(found.evaluated, looked)
+    assert 1 / 9 < looked.mean() < 0.9
+    np.testing.assert_allclose(found.activation[looked], plain[looked], rtol=1e-4)
+    error = np.abs(found.activation - plain).max(axis=(1, 2))
+    assert (found.error > 0).all()
+    assert (error < 4 * found.error).all()
 
 
 def test_interpolation_is_linear_between_lines():

@@ -50,13 +50,13 @@ def images(rng):
 
 
 def painted(image, row, column, patch, colour):
-    """One occluded image, pixel by pixel."""
-    image = image.copy()
+    """One occluded image, pixel by pixel; `colour` may be a picture."""
+    image, colour = image.copy(), np.broadcast_to(colour, image.shape)
     top, left = row - patch[0] // 2, column - patch[1] // 2
     for y in range(image.shape[0]):
         for x in range(image.shape[1]):
             if top <= y < top + patch[0] and left <= x < left + patch[1]:
-                image[y, x] = colour
+                image[y, x] = colour[y, x]
     return image
 
 
@@ -108,6 +108,49 @@ def test_every_pixel_is_covered_by_a_regular_grid(length, size, data):
 
 def test_the_papers_map_is_28_by_28():
     assert len(occluder.centres(224, 45, 8)) == 28
+
+
+# === What it shows ===
+
+
+def blurred_by_hand(image, sigma):
+    """Every pixel as a weighted mean of the pixels around it, mirrored at the borders."""
+    reach = int(4 * sigma + 0.5)
+    offsets = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * (offsets[:, None] ** 2 + offsets[None] ** 2) / sigma**2)
+    margins = np.pad(image.astype(float), ((reach, reach), (reach, reach), (0, 0)), "symmetric")
+    result = np.empty(image.shape)
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            around = margins[y : y + len(offsets), x : x + len(offsets)]
+            result[y, x] = np.einsum("ijc,ij->c", around, weights / weights.sum())
+    return result
+
+
+def test_blur_against_loops(images):
+    """Fractions stay, images and colours don't mix, and the shorter side counts."""
+    images = images / 7
+    for patch, sigma in (((4, 7), 1.0), ((11, 6), 1.5)):
+        shown = occluder.paint(images, "blur", patch)
+        assert shown.dtype == np.float32
+        for one, image in zip(shown, images, strict=True):
+            np.testing.assert_allclose(one, blurred_by_hand(image, sigma), rtol=1e-4)
+
+
+def test_blur_may_reach_beyond_the_image(images):
+    shown = occluder.paint(images, "blur", (90, 200))
+    means = np.broadcast_to(images.mean(axis=(1, 2), keepdims=True), images.shape)
+    np.testing.assert_allclose(shown, means, rtol=0.05)
+
+
+def test_paint_keeps_colours_small(images):
+    for fill_value in (3, (1, 2, 3), "mean"):
+        assert occluder.paint(images, fill_value, (4, 4)).shape == (2, 1, 1, 3)
+
+
+def test_without_an_occluder_there_is_no_blur(images):
+    with pytest.raises(ValueError, match="3 numbers or \"mean\". Received: fill_value='blur'"):
+        occluder.paint(images, "blur")
 
 
 # === The engine against loops ===
@@ -229,6 +272,7 @@ def test_batch_size_bounds_what_the_net_is_given(images):
     [
         {"patch_size": 6}, {"patch_size": (5, 6)}, {"strides": 5}, {"strides": (4, 5)},
         {"fill_value": 0.0}, {"fill_value": "mean"}, {"fill_value": (128, 128, 0)},
+        {"fill_value": "blur"},
         {"classes": 3}, {"softmax": False},
     ],
 )  # fmt: skip
@@ -278,7 +322,31 @@ def test_mean_fill_hides_each_image_with_its_own_colour(model):
 
 def test_mean_fill_is_each_images_own_mean_colour(model, images):
     found = occlusion(model, images, 5, 5, fill_value="mean")
-    np.testing.assert_allclose(found.fill_value, images.mean(axis=(1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(found.fill_value[:, 0, 0], images.mean(axis=(1, 2)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["plain", "incremental", "coarse"])
+def test_blur_shows_each_image_itself(model, images, method):
+    """Against loops, at every place, over the borders too."""
+    found = occlusion(model, images, (4, 7), (3, 5), "blur", "conv2", [2, 0], method, softmax=False)
+    assert found.fill_value.shape == images.shape
+    for i, image in enumerate(images):
+        blur = blurred_by_hand(image, 1.0)
+        scores, maps = by_hand(model, image, found.rows, found.columns, (4, 7), blur, "conv2")
+        seen = np.ones(scores.shape[:2], bool) if method != "coarse" else found.evaluated[i]
+        np.testing.assert_allclose(
+            found.probabilities[i][seen], scores[..., [2, 0]][seen], rtol=1e-3, atol=1e-4
+        )
+        total = maps[..., found.channel[i]].sum(axis=(-2, -1))
+        np.testing.assert_allclose(found.activation[i][seen], total[seen], rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["plain", "incremental", "coarse"])
+def test_blur_hides_nothing_of_a_uniform_image(model, method):
+    flat = np.stack([np.full((HEIGHT, WIDTH, 3), value) for value in (40.0, 200.0)])
+    found = occlusion(model, flat, 5, 4, fill_value="blur", method=method)
+    expected = np.broadcast_to(found.baseline_probabilities[:, None, None], (2, 4, 5, 1))
+    np.testing.assert_allclose(found.probabilities, expected, rtol=1e-5)
 
 
 def test_an_occluder_larger_than_the_image_hides_all_of_it(model, images):
@@ -291,6 +359,64 @@ def test_an_occluder_larger_than_the_image_hides_all_of_it(model, images):
 def test_uint8_and_float_images_agree(model, images):
     one, other = (occlusion(model, images.astype(kind), 5, 4) for kind in (np.uint8, np.float64))
     np.testing.assert_array_equal(one.probabilities, other.probabilities)
+
+
+# === The map alone ===
+
+
+@pytest.mark.parametrize("method", ["plain", "incremental", "coarse"])
+def test_without_scores_there_is_the_map_alone(model, images, method):
+    """Against loops; beyond the layer nothing is computed, nor known."""
+    found = occlusion(
+        model, images, (4, 7), (3, 5), 30, "conv2", method=method, scores=False, batch_size=5
+    )
+    for i, image in enumerate(images):
+        whole = by_hand(model, image, [-99], [-99], (1, 1), 0, "conv2")[1][0, 0].sum(axis=(0, 1))
+        assert found.channel[i] == whole.argmax()
+        np.testing.assert_allclose(found.baseline_activation[i], whole.max(), rtol=1e-4)
+        maps = by_hand(model, image, found.rows, found.columns, (4, 7), 30, "conv2")[1]
+        seen = np.ones(maps.shape[:2], bool) if method != "coarse" else found.evaluated[i]
+        total = maps[..., found.channel[i]].sum(axis=(-2, -1))
+        np.testing.assert_allclose(found.activation[i][seen], total[seen], rtol=1e-4)
+    assert found.classes is found.probabilities is found.predicted is None
+    assert found.baseline_probabilities is found.baseline_predicted is None
+    assert found.projection.shape == images.shape
+    np.testing.assert_array_equal(found.response, found.activation)
+    np.testing.assert_array_equal(found.baseline_response, found.baseline_activation)
+    np.testing.assert_array_equal(found.heat_map(), found.heat_map(found.activation))
+
+
+def test_with_scores_the_first_class_goes_before_the_map(model, images):
+    found = occlusion(model, images, 5, 4, layer="conv2", classes=[2, 0])
+    np.testing.assert_array_equal(found.response, found.probabilities[..., 0])
+    np.testing.assert_array_equal(found.baseline_response, found.baseline_probabilities[:, 0])
+
+
+@pytest.mark.parametrize("method", ["plain", "incremental", "coarse"])
+def test_without_scores_the_layers_above_are_never_called(images, method):
+    calls = []
+
+    class Spy(keras.layers.Layer):
+        def call(self, x):
+            tf.py_function(lambda: calls.append(1), [], [])
+            return x
+
+    pixels = keras.Input((HEIGHT, WIDTH, 3))
+    maps = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(pixels)
+    scores = keras.layers.Dense(3)(keras.layers.Flatten()(Spy()(maps)))
+    model = keras.Model(pixels, scores)
+    occlusion(model, images, 5, 4, layer="conv", method=method)
+    assert calls
+    calls.clear()
+    occlusion(model, images, 5, 4, layer="conv", method=method, scores=False, others=images[::-1])
+    assert not calls
+
+
+def test_without_scores_the_model_need_not_classify(images):
+    pixels = keras.Input((HEIGHT, WIDTH, 3))
+    model = keras.Model(pixels, keras.layers.Conv2D(2, 3, name="maps")(pixels))
+    found = occlusion(model, images, 5, 4, layer="maps", scores=False)
+    assert found.activation.shape == (2, 4, 5)
 
 
 # === Softmax or logits ===
@@ -352,8 +478,11 @@ def test_the_model_is_left_alone(model, images):
 
 
 def test_save_and_load(tmp_path, model, images):
-    for layer in (None, "conv2"):
-        found = occlusion(model, images, (5, 6), 4, layer=layer)
+    for options in (
+        {"layer": None}, {"layer": "conv2"}, {"layer": "conv2", "fill_value": "blur"},
+        {"layer": "conv2", "scores": False, "method": "coarse"},
+    ):  # fmt: skip
+        found = occlusion(model, images, (5, 6), 4, **options)
         loaded = Occlusion.load(found.save(tmp_path / "occlusion.npz"))
         for name, value in vars(found).items():
             other = getattr(loaded, name)
@@ -388,7 +517,7 @@ def test_load_names_a_wrong_file(tmp_path, content):
         ({"strides": (1, 2, 3)}, r"strides=\(1, 2, 3\)"),
         ({"strides": 6}, "skip pixels.*patch_size=5, strides=6"),
         ({"patch_size": (5, -1)}, r"patch_size=\(5, -1\)"),
-        ({"fill_value": "blur"}, "fill_value='blur'"),
+        ({"fill_value": "smooth"}, '"mean" or "blur". Received: fill_value=\'smooth\''),
         ({"fill_value": (1, 2)}, r"3 numbers.*fill_value=\(1, 2\)"),
         ({"fill_value": float("nan")}, "fill_value=nan"),
         ({"layer": "conv9"}, "conv9"),
@@ -398,6 +527,12 @@ def test_load_names_a_wrong_file(tmp_path, content):
         ({"classes": np.zeros((3, 1), int)}, r"shape \(2, K\)"),
         ({"method": "fast"}, "Expected \"plain\".*method='fast'"),
         ({"batch_size": 0}, "batch_size=0"),
+        ({"scores": False}, "nothing to record.*Received: scores=False, layer=None"),
+        (
+            {"scores": False, "layer": "conv2", "classes": 1},
+            "classes=None.*classes=1, softmax=None",
+        ),
+        ({"scores": False, "layer": "conv2", "softmax": False}, "Received.*softmax=False"),
     ],
 )
 def test_bad_input(model, images, changed, message):

@@ -1,5 +1,6 @@
 """What is drawn is what was computed; pages stand on their own."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -10,6 +11,7 @@ from zfkeras.analysis.occlusion import Occlusion
 from zfkeras.deconvnet.net import Projection
 from zfkeras.graph.geometry import ReceptiveField
 from zfkeras.report import figures, page, views
+from zfkeras.report import occlusion as drawing
 
 HEIGHT, WIDTH = 20, 33
 NAMES = ["tench", "church & <tower>", "golf ball", "parachute"]
@@ -58,7 +60,10 @@ def occlusion(rng):
         image_size=(HEIGHT, WIDTH),
         patch_size=(8, 10),
         strides=(8, 10),
-        fill_value=np.array([[128.0, 0, 255]] * 2, np.float32),
+        projection=rng.normal(size=(2, HEIGHT, WIDTH, 3)).astype(np.float32),
+        others=np.array([[1], [0]]),
+        other_projections=rng.normal(size=(2, 1, HEIGHT, WIDTH, 3)).astype(np.float32),
+        fill_value=np.array([[[[128.0, 0, 255]]]] * 2, np.float32),
         layer="conv3",
     )
 
@@ -127,20 +132,30 @@ def test_many_maps_wrap_and_none_is_lost(pictures, rng):
 
 
 def test_worst_box_is_clipped(occlusion):
-    assert figures.worst_box(occlusion, 0) == (12, 25, 20, 33)
+    assert drawing.worst_box(occlusion, 0) == (12, 25, 20, 33)
 
 
 def test_panel_a_wears_the_occluder_and_nothing_else(occlusion, pictures):
-    shown = figures.occlusion_panels(occlusion, pictures, 0)["a"]
+    shown = drawing.panels(occlusion, pictures, 0)["a"]
     assert (shown[12:20, 25:33] == [128, 0, 255]).all()
     shown[12:20, 25:33] = pictures[0, 12:20, 25:33]
     np.testing.assert_array_equal(shown, pictures[0])
 
 
+def test_panel_a_wears_a_picture(occlusion, pictures):
+    """What "blur" paints: another picture, seen where the occluder is."""
+    inverse = 255.4 - pictures.astype(np.float32)
+    found = dataclasses.replace(occlusion, fill_value=inverse)
+    shown = drawing.occluded(found, pictures[0], 0)
+    np.testing.assert_array_equal(shown[12:20, 25:33], 255 - pictures[0, 12:20, 25:33])
+    shown[12:20, 25:33] = pictures[0, 12:20, 25:33]
+    np.testing.assert_array_equal(shown, pictures[0])
+
+
 def test_panel_e_shows_each_class_in_its_colour(occlusion, pictures):
-    colours = figures.occlusion_classes(occlusion, 0)
+    colours = drawing.classes_seen(occlusion, 0)
     assert list(colours) == [1, 2, 0]  # the most frequent first
-    shown = figures.occlusion_panels(occlusion, pictures, 0)["e"]
+    shown = drawing.panels(occlusion, pictures, 0)["e"]
     for y in range(HEIGHT):
         for x in range(WIDTH):
             row, column = min((y + 4) // 8, 2), min((x + 4) // 10, 3)
@@ -149,13 +164,13 @@ def test_panel_e_shows_each_class_in_its_colour(occlusion, pictures):
 
 
 def test_panel_d_is_the_heat_map_over_the_image(occlusion, pictures):
-    shown = figures.occlusion_panels(occlusion, pictures, 1)["d"]
+    shown = drawing.panels(occlusion, pictures, 1)["d"]
     expected = image.overlay(pictures[1], occlusion.heat_map()[1], low=0)
     np.testing.assert_array_equal(shown, expected)
 
 
 def test_occlusion_figure_has_the_five_panels(occlusion, pictures, tmp_path):
-    figure = figures.occlusion(occlusion, pictures, 0, NAMES, projected=pictures[1])
+    figure = drawing.figure(occlusion, pictures, 0, NAMES)
     titles = [title for title in texts(figure) if title]
     assert [title[:3] for title in titles] == ["(a)", "(b)", "(c)", "(d)", "(e)"]
     assert "church" in titles[3]
@@ -165,11 +180,60 @@ def test_occlusion_figure_has_the_five_panels(occlusion, pictures, tmp_path):
     assert image.load(figures.save(figure, tmp_path / "o.png")).shape[1] > 1000
 
 
-def test_occlusion_figure_without_layer_or_names(occlusion, pictures):
-    import dataclasses
+def test_panel_c_is_the_projection(occlusion, pictures):
+    shown = drawing.panels(occlusion, pictures, 1)["c"]
+    expected = image.to_display(occlusion.projection[1], percentile=99.5)
+    np.testing.assert_array_equal(shown, expected)
 
-    bare = dataclasses.replace(occlusion, activation=None, channel=None, layer=None)
-    titles = [title for title in texts(figures.occlusion(bare, pictures, 1)) if title]
+
+def test_others_stand_above_their_projections(occlusion, rng):
+    pool = rng.integers(0, 256, (5, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    projections = rng.normal(size=(2, 3, HEIGHT, WIDTH, 3)).astype(np.float32)
+    found = dataclasses.replace(
+        occlusion, others=np.array([[1, 0, 4], [4, 2, 0]]), other_projections=projections
+    )
+    sheet = drawing.others(found, pool, 1)
+    shown = image.to_display(projections[1], percentile=99.5)
+    np.testing.assert_array_equal(sheet, image.grid([*pool[[4, 2, 0]], *shown], columns=3))
+    none = dataclasses.replace(
+        found, others=np.zeros((2, 0), int), other_projections=projections[:, :0]
+    )
+    assert drawing.others(none, pool, 1) is None
+    none = dataclasses.replace(found, others=None, other_projections=None)
+    assert drawing.others(none, pool, 1) is None
+
+
+@pytest.fixture
+def map_alone(occlusion):
+    """What there is without scores."""
+    return dataclasses.replace(
+        occlusion, classes=None, probabilities=None, predicted=None,
+        baseline_probabilities=None, baseline_predicted=None,
+    )  # fmt: skip
+
+
+def test_without_scores_the_figure_has_the_maps_panels(map_alone, pictures):
+    titles = [title for title in texts(drawing.figure(map_alone, pictures, 1, NAMES)) if title]
+    assert [title[:3] for title in titles] == ["(a)", "(b)", "(c)"]
+    row, column = np.argwhere(map_alone.activation[1] == map_alone.activation[1].min())[0]
+    top, left, _, _ = drawing.worst_box(map_alone, 1)
+    assert (top, left) == (max(0, 8 * row - 4), max(0, 10 * column - 5))
+
+
+def test_without_scores_the_words_are_about_the_map(map_alone, pictures):
+    told = views.occlusion(map_alone, pictures, 0, "china.jpg", NAMES)
+    lowest = figures.short(map_alone.activation[0].min())
+    assert told["words"].startswith(
+        f"The total of map 5 of conv3 is 4 for the whole image and {lowest}"
+    )
+    assert [one["letter"] for one in told["panels"]] == ["a", "b", "c"]
+
+
+def test_occlusion_figure_without_layer_or_names(occlusion, pictures):
+    bare = dataclasses.replace(
+        occlusion, activation=None, channel=None, layer=None, projection=None
+    )
+    titles = [title for title in texts(drawing.figure(bare, pictures, 1)) if title]
     assert [title[:3] for title in titles] == ["(a)", "(d)", "(e)"]
     assert "class 3" in titles[1]
 
@@ -224,7 +288,7 @@ def content(projections, occlusion, pictures):
                 }
             ],
         },
-        "occlusions": [views.occlusion(occlusion, pictures, 0, "china.jpg", NAMES, pictures[1])],
+        "occlusions": [views.occlusion(occlusion, pictures, 0, "china.jpg", NAMES)],
         "served": None,
         "steps": [("Train", 61.2), ("Look", 3.0)],
         "total": 64.2,

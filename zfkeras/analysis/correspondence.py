@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from zfkeras.analysis.occluder import colours, rectangle
+from zfkeras.analysis.occluder import paint, rectangle
 from zfkeras.analysis.results import Result
 from zfkeras.graph.answers import Answers, check_images, class_of_each
 
@@ -150,7 +150,7 @@ def correspondence(
     chance = random_boxes(
         np.random.default_rng(seed), within, _sizes(part_boxes[0]), draws, together
     )
-    fill = colours(images, fill_value)  # type: ignore[arg-type]
+    fill = paint(images, fill_value)
     answers = Answers(model, layers, softmax)
     whole, originals = answers(images, batch_size)
     watched = class_of_each(classes, whole.argmax(1), whole.shape[1])
@@ -158,7 +158,7 @@ def correspondence(
     found: dict[str, list] = {"distances": [], "agreements": [], "probabilities": []}
     hidden = [*masks, *(_in_boxes(box, images.shape) for box in chance)]
     for mask in tqdm(hidden, desc="hiding", unit="part", disable=not progress):
-        covered = np.where(mask[..., None], fill[:, None, None, :], images)
+        covered = np.where(mask[..., None], fill, images)
         seen, features = answers(covered, batch_size)
         signs = [sign_changes(a, b) for a, b in zip(originals, features, strict=True)]
         found["distances"].append([pair_distances(s) for s in signs])
@@ -173,7 +173,7 @@ def correspondence(
         random_boxes=chance,
         classes=watched,
         baseline_probabilities=whole[each, watched],
-        patch_fill=fill,
+        patch_fill=fill[:, 0, 0],
     )
 
 

@@ -41,7 +41,7 @@ class Settings:
         units: How many of them.
         patch_size: Side of the occluder; default: a fifth of the image's shorter side.
         strides: Step between its places; default: half of it.
-        fill_value: Its colour, as in `occlusion`.
+        fill_value: What it shows, as in `occlusion`.
         baselines: Options of `Baseline`.
         batch_size: Images in memory at a time.
         seed: Of SmoothGrad's noise and of "random".
@@ -169,7 +169,7 @@ def _drop(model: keras.Model, settings: Settings, _: FlatCopy | None) -> Explain
             classes=classes[:, None],
             batch_size=settings.batch_size,
         )
-        return found.baseline_probabilities[:, :, None] - found.heat_map()
+        return found.baseline_response[:, None, None] - found.heat_map()
 
     return explain
 

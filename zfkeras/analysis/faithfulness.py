@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from zfkeras.analysis.explanations import METHODS, Settings, explanations
-from zfkeras.analysis.occluder import colours
+from zfkeras.analysis.occluder import paint
 from zfkeras.analysis.results import Result
 from zfkeras.analysis.sanity import deletion_insertion, randomization, rank_correlation
 from zfkeras.graph.answers import Answers, check_images, class_of_each
@@ -113,7 +113,7 @@ def faithfulness(
     watched = class_of_each(classes, whole.argmax(1), whole.shape[1])
     maps = explanations(model, images, methods, watched, settings, progress)
     fractions = np.linspace(0, 1, steps + 1, dtype=np.float32)
-    fill = colours(images, fill_value)  # type: ignore[arg-type]
+    fill = paint(images, fill_value)[:, 0, 0]
     todo = tqdm(maps, desc="deleting, inserting", unit="method", disable=not progress)
     curves = np.array([
         [

@@ -14,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from zfkeras.analysis.occluder import colours
+from zfkeras.analysis.occluder import paint
 from zfkeras.analysis.results import Result
 from zfkeras.analysis.transforms import check_amounts, matrix, transform
 from zfkeras.graph.answers import Answers, check_images, class_of_each
@@ -148,7 +148,7 @@ def _filling(images: Floats, fill_value: ArrayLike | str) -> Floats:
     if np.shape(fill_value) == images.shape[1:]:
         picture = np.asarray(fill_value, np.float32)
         return np.broadcast_to(picture, images.shape)
-    return colours(images, fill_value)[:, None, None, :]  # type: ignore[arg-type]
+    return paint(images, fill_value)
 
 
 class _Comparison:

@@ -5,21 +5,19 @@ The paper gives no numbers for the occluder; ours are spec F4: a grey square of 
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
-from tqdm import tqdm
 
 from zfkeras.analysis.incremental.sweep import Sweep
 from zfkeras.analysis.incremental.watch import Question, sweep_coarsely, sweep_exactly
-from zfkeras.analysis.occluder import centres, colours, covers, occlude, rectangle
+from zfkeras.analysis.map_projections import map_projections, pool_of
+from zfkeras.analysis.occluder import centres, covers, paint, rectangle
+from zfkeras.analysis.plain_sweep import sweep_plainly, watcher, whole_images
 from zfkeras.analysis.results import Result
 from zfkeras.graph.answers import check_images, ends_in_softmax, watched_classes
-from zfkeras.graph.walking import walk
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -29,60 +27,87 @@ Integers = NDArray[np.int64]
 class Occlusion(Result):
     """What a net answers while each part of N images is hidden, in an R x S grid of places.
 
-    Together with a projection of map `channel` these are the five panels of Fig. 7.
+    With `layer` these are the five panels of Fig. 7.
 
     Attributes:
         rows: (R,) pixel rows of the occluder's centres; the last may lie below the image.
         columns: (S,) pixel columns of the occluder's centres.
-        classes: (N, K) the classes watched.
-        probabilities: (N, R, S, K) their probabilities (panel d).
-        predicted: (N, R, S) the most probable class (panel e).
-        activation: (N, R, S) sum over the places of feature map `channel` (panel b), or None.
-        channel: (N,) the map of `layer` with the largest sum in the whole image, or None.
-        baseline_probabilities, baseline_predicted, baseline_activation: (N, K), (N,), (N,) or
-            None: the same for the images as they are.
         image_size: (height, width) of the images.
         patch_size: (height, width) of the occluder.
         strides: (rows, columns) between its centres.
-        fill_value: (N, C) its colour.
-        layer: the layer of panel b, or None.
+        fill_value: what it shows: colours (N, 1, 1, C), or blurred images (N, H, W, C).
+        classes: (N, K) the classes watched; None, like all about classes, without scores.
+        probabilities: (N, R, S, K) their probabilities (panel d).
+        predicted: (N, R, S) the most probable class (panel e).
+        layer: the layer of panel b; None, like all about its maps, where none was asked for.
+        activation: (N, R, S) sum over the places of feature map `channel` (panel b).
+        channel: (N,) the map of `layer` with the largest sum in the whole image.
+        baseline_probabilities, baseline_predicted, baseline_activation: (N, K), (N,), (N,): the
+            same for the images as they are.
+        projection: (N, H, W, C) float32, signed: the strongest unit of map `channel`, projected to
+            the pixels by the deconvnet (panel c). None where it has no way down from `layer`.
+        projection_error: why there is none then, in the deconvnet's words.
+        others: (N, M) which other images map `channel` is projected from, too (numbers in `images`
+            or, if given, `others`): those where its total is largest, best first.
+        other_activation: (N, M) its totals there.
+        other_projections: (N, M, H, W, C) its projections from them.
         evaluated: (N, R, S) with method "coarse", the places that were looked at; None: all.
         error: (N,) with method "coarse", the largest error of the interpolated probabilities
-            where it was measured, at places held out; else None.
+            (without scores: of the activation) where it was measured, at places held out.
     """
 
     rows: Integers
     columns: Integers
-    classes: Integers
-    probabilities: Floats
-    predicted: Integers
-    activation: Floats | None
-    channel: Integers | None
-    baseline_probabilities: Floats
-    baseline_predicted: Integers
-    baseline_activation: Floats | None
     image_size: tuple[int, int]
     patch_size: tuple[int, int]
     strides: tuple[int, int]
     fill_value: Floats
-    layer: str | None
+    classes: Integers | None = None
+    probabilities: Floats | None = None
+    predicted: Integers | None = None
+    layer: str | None = None
+    activation: Floats | None = None
+    channel: Integers | None = None
+    baseline_probabilities: Floats | None = None
+    baseline_predicted: Integers | None = None
+    baseline_activation: Floats | None = None
+    projection: Floats | None = None
+    projection_error: str | None = None
+    others: Integers | None = None
+    other_activation: Floats | None = None
+    other_projections: Floats | None = None
     evaluated: NDArray[np.bool_] | None = None
     error: Floats | None = None
+
+    @property
+    def response(self) -> Floats:
+        """(N, R, S) what hiding changes: the first class' probability, or else the activation."""
+        if self.probabilities is None:
+            return self.activation  # type: ignore[return-value]  # there is one of the two
+        return self.probabilities[..., 0]
+
+    @property
+    def baseline_response(self) -> Floats:
+        """(N,) the same for the images as they are."""
+        if self.baseline_probabilities is None:
+            return self.baseline_activation  # type: ignore[return-value]
+        return self.baseline_probabilities[:, 0]
 
     def heat_map(self, values: ArrayLike | None = None) -> Floats:
         """Spreads grid values over pixels: each pixel gets the mean of the occluders on it.
 
         Args:
-            values: (N, R, S); default: the probability of the first class watched.
+            values: (N, R, S); default: `response`, the probability of the first class watched or,
+                without scores, the activation.
 
         Returns:
             (N, H, W) float32. Low where hiding the pixel lowers the value.
         """
-        values = self.probabilities[..., 0] if values is None else np.asarray(values, np.float32)
-        if values.shape != self.predicted.shape:
+        values = self.response if values is None else np.asarray(values, np.float32)
+        if values.shape != self.response.shape:
             raise ValueError(
                 "Cannot spread these values over the pixels. Expected one a place, of shape "
-                f"{self.predicted.shape}. Received: values with shape={values.shape}"
+                f"{self.response.shape}. Received: values with shape={values.shape}"
             )
         down, across = (
             covers(centres, np.arange(length), size).astype(np.float32)
@@ -99,13 +124,16 @@ def occlusion(
     images: Any,
     patch_size: int | tuple[int, int] = 45,
     strides: int | tuple[int, int] = 8,
-    fill_value: float | Sequence[float] | str = 128.0,
+    fill_value: ArrayLike | str = 128.0,
     layer: str | None = None,
     classes: ArrayLike | None = None,
     method: str = "plain",
     batch_size: int = 64,
     progress: bool = False,
     softmax: bool | None = None,
+    scores: bool = True,
+    others: Any = None,
+    top_others: int = 8,
 ) -> Occlusion:
     """Hides each part of the images in turn and records what the net answers (Fig. 7).
 
@@ -114,13 +142,17 @@ def occlusion(
     pixel is hidden at least once.
 
     Args:
-        model: any Keras model from (N, H, W, C) images to (N, classes) scores.
+        model: any Keras model from (N, H, W, C) images to (N, classes) scores; with `layer` a
+            Functional or Sequential one.
         images: (N, H, W, C) uint8 or float, 0..255, at least one; or a picture, a folder of
             pictures or a `tf.data.Dataset`, see `zfkeras.data.pictures`.
         patch_size: side of the occluder, or (height, width); may exceed the image.
         strides: step between its centres, or (down, across); at most `patch_size`.
-        fill_value: a grey value, one value a channel, or "mean": each image's mean colour.
-        layer: also watch this layer's strongest feature map (largest sum over its places).
+        fill_value: a grey value, one value a channel, "mean" (each image's mean colour) or "blur":
+            the image itself, blurred with a Gaussian whose sigma is a quarter of the occluder's
+            shorter side. That hides details without painting an edge the net has never seen.
+        layer: also watch this layer's strongest feature map (largest sum over its places), and
+            project it with the deconvnet, through the model's own preprocessing.
         classes: whose probabilities to keep: one class, a list for all images, or (N, K);
             default: each image's predicted class.
         method: "plain" runs the net on every occluded image. "incremental" gives the same but for
@@ -133,6 +165,13 @@ def occlusion(
         progress: show a progress bar.
         softmax: whether to turn the model's outputs into probabilities; default: unless the
             model ends in a softmax. With False the raw scores are recorded.
+        scores: whether to record what the model answers. False: only the map of `layer`, and
+            nothing beyond it is computed; method "incremental" then computes only that one map of
+            a convolutional layer, "coarse" goes by it. The model need not classify.
+        others: more images, like `images` and of their size, to project the same map from;
+            default: the images themselves. What equals an image is never one of its others.
+        top_others: in how many of them to do so, at most, the same number for each image; 0: none.
+            Each takes as much memory as the image.
 
     Example:
         >>> tiny = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Flatten(),
@@ -143,30 +182,34 @@ def occlusion(
     """
     images = check_images(model, images)
     patch, steps = rectangle("patch_size", patch_size), rectangle("strides", strides)
-    if method not in ("plain", "incremental", "coarse"):
-        raise ValueError(
-            'The method is unknown. Expected "plain", "incremental" or "coarse". '
-            f"Received: method={method!r}"
-        )
-    if batch_size < 1:
-        raise ValueError(
-            f"Batches need room. Expected 1 or more. Received: batch_size={batch_size}"
-        )
+    _check(method, batch_size)
+    _check_wanted(scores, layer, classes, softmax)
+    _check_others(layer, others, top_others)
     rows, columns = (
         centres(length, size, step)
         for length, size, step in zip(images.shape[1:3], patch, steps, strict=True)
     )
-    fill = colours(images, fill_value)
-    softmax = not ends_in_softmax(model) if softmax is None else softmax
-    watch = _watcher(model, layer, softmax)
-    whole = _whole_images(watch, images, classes, batch_size)
+    fill = paint(images, fill_value, patch)
+    if softmax is None:
+        softmax = scores and not ends_in_softmax(model)
+    watch = watcher(model, layer, scores, softmax)
+    answers, sums = whole_images(watch, images, batch_size)
+    whole = _baseline(answers, sums, classes)
+    if layer is not None and sums is not None:
+        pool = (images, sums)
+        if others is not None:
+            pool = pool_of(model, layer, others, images, batch_size)
+        whole |= map_projections(
+            model, layer, whole["channel"], images, *pool, top_others, batch_size
+        )
+    question = Question(images, fill, whole.get("classes"), whole.get("channel"), softmax)
     if method == "plain":
-        seen = _plain(watch, images, whole, rows, columns, patch, fill, batch_size, progress)
+        seen = sweep_plainly(watch, question, rows, columns, patch, batch_size, progress)
     else:
-        sweep = Sweep(model, images.shape[1:3], rows, columns, patch, layer, batch_size=batch_size)
-        question = Question(images, fill, whole["classes"], whole["channel"], softmax)
-        answer = sweep_exactly if method == "incremental" else sweep_coarsely
-        seen = answer(sweep, question, progress)
+        sweep = Sweep(model, images.shape[1:3], rows, columns, patch, layer, scores, batch_size)
+        seen = (sweep_exactly if method == "incremental" else sweep_coarsely)(
+            sweep, question, progress
+        )
     return Occlusion(
         rows=rows,
         columns=columns,
@@ -180,102 +223,65 @@ def occlusion(
     )
 
 
-# === Watching the net ===
-
-Watcher = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-
-
-def _watcher(model: keras.Model, layer: str | None, softmax: bool) -> Watcher:
-    """A function from images to class scores [N, classes] and the sum of each map [N, maps].
-
-    Without a layer there are no maps. All in float32, whatever the model computes in.
-    """
-
-    def answer(scores: tf.Tensor) -> tf.Tensor:
-        scores = tf.cast(scores, tf.float32)
-        return tf.nn.softmax(scores) if softmax else scores
-
-    def total(maps: tf.Tensor) -> tf.Tensor:  # a dense layer's units are maps of one place
-        return tf.reduce_sum(tf.cast(maps, tf.float32), axis=list(range(1, maps.shape.rank - 1)))
-
-    if layer is None:
-        return lambda images: (
-            answer(model(images, training=False)),
-            tf.zeros([tf.shape(images)[0], 0]),
-        )
-    graph = walk(model)
-    # A model with one output computes it in its last step.
-    last, tapped = graph.steps[-1].outputs[0], graph.find(layer)
-
-    def watch(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        values = graph.run(images)
-        return answer(values[last]), total(values[tapped])
-
-    return watch
-
-
-def _whole_images(
-    watch: Watcher, images: Floats, classes: ArrayLike | None, batch_size: int
-) -> dict[str, Any]:
-    """The baseline: what the net answers when nothing is hidden."""
-    run = tf.function(watch, reduce_retracing=True)
-    batches = [
-        [part.numpy() for part in run(tf.constant(images[start : start + batch_size]))]
-        for start in range(0, len(images), batch_size)
-    ]
-    scores, sums = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    if scores.ndim != 2:
+def _check(method: str, batch_size: int) -> None:
+    if method not in ("plain", "incremental", "coarse"):
         raise ValueError(
-            "The model does not classify. Expected outputs of shape (N, classes). "
-            f"Received: outputs with shape={scores.shape}"
+            'The method is unknown. Expected "plain", "incremental" or "coarse". '
+            f"Received: method={method!r}"
         )
-    predicted = scores.argmax(axis=1)
-    watched = watched_classes(classes, predicted, scores.shape[1])
-    has_maps = sums.shape[1] > 0
-    return {
-        "classes": watched,
-        "channel": sums.argmax(axis=1) if has_maps else None,
-        "baseline_probabilities": np.take_along_axis(scores, watched, axis=1),
-        "baseline_predicted": predicted,
-        "baseline_activation": sums.max(axis=1) if has_maps else None,
-    }
+    if batch_size < 1:
+        raise ValueError(
+            f"Batches need room. Expected 1 or more. Received: batch_size={batch_size}"
+        )
 
 
-def _plain(
-    watch: Watcher,
-    images: Floats,
-    whole: dict[str, Any],
-    rows: Integers,
-    columns: Integers,
-    patch: tuple[int, int],
-    fill: Floats,
-    batch_size: int,
-    progress: bool,
+def _check_wanted(
+    scores: bool, layer: str | None, classes: ArrayLike | None, softmax: bool | None
+) -> None:
+    """Without scores there must be a layer, and nothing may be said of scores."""
+    if scores:
+        return
+    if layer is None:
+        raise ValueError(
+            "There is nothing to record. Expected scores=True, the name of a layer, or both. "
+            "Received: scores=False, layer=None"
+        )
+    if classes is not None or softmax is not None:
+        raise ValueError(
+            "Without the scores there are no classes to watch and no softmax to take. Expected "
+            "classes=None and softmax=None with scores=False. "
+            f"Received: classes={classes!r}, softmax={softmax!r}"
+        )
+
+
+def _check_others(layer: str | None, others: Any, top_others: int) -> None:
+    if not isinstance(top_others, int | np.integer) or top_others < 0:
+        raise ValueError(
+            "There must be some other images or none. Expected a whole number of at least 0. "
+            f"Received: top_others={top_others!r}"
+        )
+    if others is not None and layer is None:
+        raise ValueError(
+            "There is no map to project from other images. Expected the name of a layer with "
+            "others. Received: layer=None"
+        )
+
+
+def _baseline(
+    scores: Floats | None, sums: Floats | None, classes: ArrayLike | None
 ) -> dict[str, Any]:
-    """Runs the whole net on every occluded image, `batch_size` at a time."""
-    classes, channel = whole["classes"], whole["channel"]
-    places = (len(images), len(rows), len(columns))
-    probabilities = np.empty((*places, classes.shape[1]), np.float32)
-    predicted = np.empty(places, np.int64)
-    activation = None if channel is None else np.empty(places, np.float32)
-
-    @tf.function(reduce_retracing=True)
-    def look(batch, row, column, colour, wanted, strongest):  # type: ignore[no-untyped-def]
-        hidden = occlude(batch, row, column, patch, colour[:, None, None, :])
-        scores, sums = watch(hidden)
-        kept = tf.gather(scores, wanted, axis=1, batch_dims=1)
-        total = None if channel is None else tf.gather(sums, strongest, axis=1, batch_dims=1)
-        return kept, tf.argmax(scores, axis=1), total
-
-    starts = range(0, predicted.size, batch_size)
-    for start in tqdm(starts, desc="occluding", unit="batch", disable=not progress):
-        place = np.unravel_index(np.arange(start, min(start + batch_size, predicted.size)), places)
-        image, row, column = place
-        strongest = None if channel is None else channel[image]
-        kept, best, total = look(
-            images[image], rows[row], columns[column], fill[image], classes[image], strongest
-        )
-        probabilities[place], predicted[place] = kept.numpy(), best.numpy()
-        if activation is not None:
-            activation[place] = total.numpy()
-    return {"probabilities": probabilities, "predicted": predicted, "activation": activation}
+    """What is watched, and what it is when nothing is hidden."""
+    found: dict[str, Any] = {}
+    if scores is not None:
+        if scores.ndim != 2:
+            raise ValueError(
+                "The model does not classify. Expected outputs of shape (N, classes). "
+                f"Received: outputs with shape={scores.shape}"
+            )
+        predicted = scores.argmax(axis=1)
+        watched = watched_classes(classes, predicted, scores.shape[1])
+        found["classes"], found["baseline_predicted"] = watched, predicted
+        found["baseline_probabilities"] = np.take_along_axis(scores, watched, axis=1)
+    if sums is not None:
+        found["channel"], found["baseline_activation"] = sums.argmax(axis=1), sums.max(axis=1)
+    return found

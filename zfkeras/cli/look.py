@@ -78,30 +78,32 @@ def occlude(
     model: str = _MODEL,
     patch_size: str = typer.Option("", help="H or H,W pixels [default: a fifth of the input]."),
     strides: str = typer.Option("", help="S or DOWN,ACROSS pixels [default: 28 places a side]."),
-    fill_value: str = typer.Option("128", help="Grey value, R,G,B or mean."),
+    fill_value: str = typer.Option("128", help="Grey value, R,G,B, mean or blur."),
     layer: str = typer.Option("", help="Of panels b and c [default: conv5 where there is one]."),
     watch: int | None = typer.Option(None, "--class", help="Number of the class [default: top]."),
     method: str = typer.Option("plain", help="plain, incremental (the same, faster) or coarse."),
     batch_size: int = typer.Option(64, help="Pictures in memory at a time."),
+    others: Path | None = typer.Option(
+        None, help="Folder: project the map from these pictures, too [default: from one another]."
+    ),
+    scores: bool = typer.Option(True, help="Whether to watch the answer, or only the map (fast)."),
     labels: Path | None = _LABELS,
     output: Path = typer.Option(Path("occlusion"), help="Folder for the pictures and arrays."),
     as_json: bool = _JSON,
 ) -> None:
     """Hide each part of a picture in turn and watch the net: the five panels of Fig. 7."""
     patch, steps = numbers("--patch-size", patch_size), numbers("--strides", strides)
-    fill = fill_value if fill_value == "mean" else numbers("--fill-value", fill_value, float)
+    is_named = fill_value in ("mean", "blur")
+    fill = fill_value if is_named else numbers("--fill-value", fill_value, float)
     load_tensorflow()
     from zfkeras.analysis.occlusion import occlusion
+    from zfkeras.data.pictures import picture_files
     from zfkeras.models.loading import load_model
-    from zfkeras.report import figures
 
     net = load_model(model)
-    pictures, names = fitted(images, net), known_class_names(model, labels)
-    if names is not None and len(names) != net.output_shape[-1]:
-        raise ValueError(
-            f"There must be a name for each of the net's {net.output_shape[-1]} classes. "
-            f"Received: {len(names)} labels"
-        )
+    pictures, names = fitted(images, net), _names_of_all(net, model, labels)
+    beside = images if others is None else picture_files(others)
+    pool = pictures if others is None else fitted(beside, net)
     side = min(pictures.shape[1:3])
     layer = layer or ("conv5" if "conv5" in [one.name for one in net.layers] else "")
     found = occlusion(
@@ -115,16 +117,12 @@ def occlude(
         method=method,
         batch_size=batch_size,
         progress=not as_json,
+        scores=scores,
+        others=None if others is None else pool,
     )
-    arrays = found.save(output / "occlusion.npz")
-    results = []
-    projected = _projected_maps(net, found, pictures) if layer else None
-    for index, name in enumerate(_stems(images)):
-        path = output / f"{name}-occlusion.png"
-        panel_c = None if projected is None else projected[index]
-        figures.save(figures.occlusion(found, pictures, index, names, panel_c), path)
-        paths = {"image": str(images[index]), "picture": str(path), "arrays": str(arrays)}
-        results.append(paths | _summary(found, index, names))
+    results = _drawn(found, images, pictures, names, output)
+    for index, result in enumerate(results if found.others is not None else ()):
+        result |= _drawn_others(found, beside, pool, index, Path(result["picture"]))
     _report(results, as_json, _occlude_lines)
 
 
@@ -201,14 +199,50 @@ def field_or_none(net: "keras.Model", layer: str) -> "ReceptiveField | None":
         return None
 
 
-def _projected_maps(net: "keras.Model", found: "Occlusion", pictures: "np.ndarray") -> "np.ndarray":
-    """Panel c of each picture: the strongest unit of the map of panel b, projected."""
-    from zfkeras import image
-    from zfkeras.deconvnet.net import DeconvNet
+def _names_of_all(net: "keras.Model", model: str, labels: Path | None) -> tuple[str, ...] | None:
+    """The names of the model's classes, if they are known: one for each."""
+    names = known_class_names(model, labels)
+    if names is not None and len(names) != net.output_shape[-1]:
+        raise ValueError(
+            f"There must be a name for each of the net's {net.output_shape[-1]} classes. "
+            f"Received: {len(names)} labels"
+        )
+    return names
 
-    images = pictures.astype("float32")
-    pixels = DeconvNet(net).project_tensors(images, str(found.layer), found.channel)[0]
-    return image.to_display(pixels)
+
+def _drawn(
+    found: "Occlusion",
+    images: Sequence[Path],
+    pictures: "np.ndarray",
+    names: Sequence[str] | None,
+    output: Path,
+) -> list[dict[str, Any]]:
+    """Saves the arrays and each image's figure; what there is to say of each image."""
+    from zfkeras.report import figures
+    from zfkeras.report import occlusion as drawing
+
+    arrays, results = found.save(output / "occlusion.npz"), []
+    for index, name in enumerate(_stems(images)):
+        path = output / f"{name}-occlusion.png"
+        figures.save(drawing.figure(found, pictures, index, names), path)
+        paths = {"image": str(images[index]), "picture": str(path), "arrays": str(arrays)}
+        results.append(paths | _summary(found, index, names))
+    return results
+
+
+def _drawn_others(
+    found: "Occlusion", paths: Sequence[Path], pool: "np.ndarray", index: int, beside: Path
+) -> dict[str, Any]:
+    """Saves the rest of panel c beside an image's figure; which pictures it shows."""
+    from zfkeras import image
+    from zfkeras.report import occlusion as drawing
+
+    sheet = drawing.others(found, pool, index)
+    if sheet is None or found.others is None:
+        return {}
+    path = image.save(beside.with_name(f"{beside.stem}-others.png"), sheet)
+    shown = [str(paths[number]) for number in found.others[index]]
+    return {"others_picture": str(path), "others": shown}
 
 
 def _save_arrays(path: Path, arrays: dict[str, Any]) -> Path:
@@ -264,26 +298,45 @@ def _project_lines(result: dict[str, Any]) -> list[str]:
 
 def _summary(found: "Occlusion", index: int, names: Sequence[str] | None) -> dict[str, Any]:
     from zfkeras.report import figures
+    from zfkeras.report import occlusion as drawing
 
-    top, left, bottom, right = figures.worst_box(found, index)
-    return {
-        "class": figures.class_name(found.classes[index, 0], names),
-        "probability": float(found.baseline_probabilities[index, 0]),
-        "lowest": float(found.probabilities[index, ..., 0].min()),
-        "lowest_box": [top, left, bottom, right],
-        "classes_seen": [
-            figures.class_name(number, names) for number in figures.occlusion_classes(found, index)
-        ],
+    told: dict[str, Any] = {
+        "watched": drawing.watched(found, index, names),
+        "whole": float(found.baseline_response[index]),
+        "lowest": float(found.response[index].min()),
+        "lowest_box": list(drawing.worst_box(found, index)),
     }
+    if found.classes is not None:
+        told |= {
+            "class": told["watched"],
+            "probability": told["whole"],
+            "classes_seen": [
+                figures.class_name(number, names) for number in drawing.classes_seen(found, index)
+            ],
+        }
+    if found.channel is not None and found.baseline_activation is not None:
+        told["map"] = int(found.channel[index])
+        told["map_total"] = float(found.baseline_activation[index])
+    if found.projection_error is not None:
+        told["projection_error"] = found.projection_error
+    return told
 
 
 def _occlude_lines(result: dict[str, Any]) -> list[str]:
     top, left, bottom, right = result["lowest_box"]
-    return [
-        f"{result['image']}: {result['class']} {result['probability']:.3f} -> {result['picture']}",
+    lines = [
+        f"{result['image']}: {result['watched']} {result['whole']:.3f} -> {result['picture']}",
         f"  lowest {result['lowest']:.3f} with rows {top}..{bottom - 1}, columns "
-        f"{left}..{right - 1} hidden; most probable anywhere: {', '.join(result['classes_seen'])}",
+        f"{left}..{right - 1} hidden",
     ]
+    if "classes_seen" in result:
+        lines[1] += f"; most probable anywhere: {', '.join(result['classes_seen'])}"
+    if "others" in result:
+        names = ", ".join(Path(path).name for path in result["others"])
+        lines.append(f"  map {result['map']} in {names} -> {result['others_picture']}")
+    if "projection_error" in result:
+        lines.append(f"  no panel c: {result['projection_error']}")
+    return lines
 
 
 def _report(

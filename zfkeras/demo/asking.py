@@ -166,7 +166,7 @@ def differences(client: Client, net: keras.Model, pixels: Picture, layer: str) -
     strides = rows[1] - rows[0], columns[1] - columns[0]
     own_hidden = occlusion(net, pixels[None], patch, strides, classes=hidden["class_id"])
     # The library may add a place beyond the border, where occluders are small.
-    places = own_hidden.probabilities[0, : len(rows), : len(columns), 0]
+    places = own_hidden.response[0, : len(rows), : len(columns)]
     return {
         "classify": f"{_largest(own_classes, classes['probabilities']):.0e} in a probability",
         "deconv": f"{_largest(own_unit, unit['projection']) / np.abs(own_unit).max():.0e} "

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.datasets import load_sample_images
 
 from zfkeras import image
-from zfkeras.analysis.occlusion import Occlusion, occlusion
+from zfkeras.analysis.occlusion import occlusion
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.demo.budget import Budget
 from zfkeras.demo.learning import Trained
@@ -19,6 +19,7 @@ from zfkeras.graph.walking import receptive_field
 from zfkeras.image import Picture, Pictures
 from zfkeras.models.loading import load_class_names, load_model
 from zfkeras.report import figures, views
+from zfkeras.report import occlusion as drawing
 from zfkeras.training.evaluation import input_size
 
 CREDITS = {
@@ -132,20 +133,14 @@ def _occlude(
         patch_size=max(1, round(side * part)),
         strides=max(1, side // budget.places),
         layer=layer,
+        top_others=0,
         progress=True,
     )
-    projected = _panel_c(net.model, found, pictures)
     for index, title in enumerate(titles):
-        figure = figures.occlusion(found, pictures, index, net.class_names, projected[index])
+        figure = drawing.figure(found, pictures, index, net.class_names)
         name = Path(title).stem.replace(" ", "-")
         figures.save(figure, folder / "pictures" / f"{name}-occlusion.png")
     return [
-        views.occlusion(found, pictures, index, title, net.class_names, projected[index])
+        views.occlusion(found, pictures, index, title, net.class_names)
         for index, title in enumerate(titles)
     ]
-
-
-def _panel_c(net: keras.Model, found: Occlusion, pictures: Pictures) -> Pictures:
-    images = np.asarray(pictures, np.float32)
-    pixels = DeconvNet(net).project_tensors(images, str(found.layer), found.channel)[0]
-    return image.to_display(pixels, percentile=99.5)

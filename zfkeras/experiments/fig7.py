@@ -9,11 +9,9 @@ import numpy as np
 
 from zfkeras import image
 from zfkeras.analysis.occlusion import Occlusion, occlusion
-from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.image import Pictures
 from zfkeras.report import figures
-
-PERCENTILE = 99.5  # of a projection's magnitudes, shown at full contrast
+from zfkeras.report import occlusion as drawing
 
 
 def run(
@@ -24,6 +22,7 @@ def run(
     class_names: Sequence[str] | None = None,
     patch_size: int | None = None,
     strides: int | None = None,
+    others: Pictures | None = None,
     progress: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
@@ -38,8 +37,9 @@ def run(
         class_names: Names of the model's classes.
         patch_size: Side of the occluder; default: a fifth of the image (spec F4).
         strides: Between its places; default: 28 places a side (spec F4).
+        others: More pictures, to project the map of each picture from; default: `pictures`.
         progress: Whether to show a progress bar.
-        **options: As for `occlusion`.
+        **options: As for `occlusion`; `scores` are always taken.
     """
     pictures = np.asarray(pictures)
     side = min(pictures.shape[1:3])
@@ -49,33 +49,30 @@ def run(
         patch_size=patch_size or max(1, round(side / 5)),
         strides=strides or max(1, side // 28),
         layer=layer,
+        others=others,
         progress=progress,
+        scores=True,
         **options,
     )
-    deconv, rows = DeconvNet(net), []
+    pool, rows = pictures if others is None else np.asarray(others), []
     for number in range(len(pictures)):
-        channel = int(found.channel[number])  # type: ignore[index]
-        maps = deconv.project(pictures, layer, [channel]).pixels[:, 0]
-        panel = image.to_display(maps[number], PERCENTILE)
-        figure = figures.occlusion(found, pictures, number, class_names, panel)
+        path = output / f"fig7-{number + 1}.png"
+        figures.save(drawing.figure(found, pictures, number, class_names), path)
+        sheet = drawing.others(found, pool, number)
+        beside = output / f"fig7-{number + 1}-others.png"
         rows.append(
             {
-                "picture": str(figures.save(figure, output / f"fig7-{number + 1}.png")),
-                "others": _others(maps, pictures, number, output),
+                "picture": str(path),
+                "others": None if sheet is None else str(image.save(beside, sheet)),
                 **_told(found, number, class_names),
             }
         )
-    return {"arrays": str(found.save(output / "fig7.npz")), "layer": layer, "images": rows}
-
-
-def _others(maps: np.ndarray, pictures: np.ndarray, number: int, output: Path) -> str | None:
-    """Up to six other images above the projections of the same map from them, as one picture."""
-    which = [index for index in range(len(maps)) if index != number][:6]
-    if not which:
-        return None
-    shown = [*pictures[which], *image.to_display(maps[which], PERCENTILE)]
-    sheet = image.grid(shown, columns=len(which))
-    return str(image.save(output / f"fig7-{number + 1}-others.png", sheet))
+    return {
+        "arrays": str(found.save(output / "fig7.npz")),
+        "layer": layer,
+        "projection_error": found.projection_error,
+        "images": rows,
+    }
 
 
 def _told(found: Occlusion, number: int, class_names: Sequence[str] | None) -> dict[str, Any]:
@@ -83,10 +80,10 @@ def _told(found: Occlusion, number: int, class_names: Sequence[str] | None) -> d
     activation = found.activation[number]  # type: ignore[index]
     row, column = np.unravel_index(activation.argmin(), activation.shape)
     return {
-        "class": figures.class_name(found.classes[number, 0], class_names),
-        "p": float(found.baseline_probabilities[number, 0]),
-        "lowest_p": float(found.probabilities[number, ..., 0].min()),
-        "lowest_p_box": list(figures.worst_box(found, number)),
+        "class": drawing.watched(found, number, class_names),
+        "p": float(found.baseline_response[number]),
+        "lowest_p": float(found.response[number].min()),
+        "lowest_p_box": list(drawing.worst_box(found, number)),
         "map": int(found.channel[number]),  # type: ignore[index]
         "map_total": float(found.baseline_activation[number]),  # type: ignore[index]
         "lowest_map_total": float(activation.min()),

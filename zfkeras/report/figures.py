@@ -1,4 +1,4 @@
-"""The paper's figures from results: projections (Fig. 2), occlusion (Fig. 7), training curves.
+"""The paper's figures from results: projections (Fig. 2), training curves.
 
 Each returns a `matplotlib.figure.Figure`, which needs no display and touches no pyplot state.
 """
@@ -14,14 +14,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
 
 from zfkeras import image
 from zfkeras.graph.geometry import Box, ReceptiveField
 from zfkeras.image import Colour, Picture, Pictures
 
 if TYPE_CHECKING:  # results are only read here: drawing needs no TensorFlow
-    from zfkeras.analysis.occlusion import Occlusion
     from zfkeras.deconvnet.net import Projection
 
 INK, BLUE, RUST = "#3a3a3a", "#2a6f97", "#c8553d"
@@ -97,14 +96,14 @@ def projection(
     bands = math.ceil(len(pairs) / columns)
     figure = Figure(figsize=(2.6 + 1.15 * columns, 2.7 * bands), layout="constrained")
     shape = figure.add_gridspec(2 * bands, columns + 2)
-    whole = _panel(figure.add_subplot(shape[:2, :2]), images[index], found.layer)
+    whole = panel(figure.add_subplot(shape[:2, :2]), images[index], found.layer)
     for number, (patch, shown) in enumerate(pairs):
         band, column = divmod(number, columns)
         text = f"map {found.channels[index, number]}\n{short(found.values[index, number])}"
-        colour = _unit(COLOURS[number % len(COLOURS)])
+        colour = unit(COLOURS[number % len(COLOURS)])
         for half, picture in enumerate((patch, shown)):
             axes = figure.add_subplot(shape[2 * band + half, column + 2])
-            _panel(axes, picture, text if half == 0 else "", colour)
+            panel(axes, picture, text if half == 0 else "", colour)
         if field is not None:
             _outline(whole, _boxes(found, index, field)[number], colour)
     return figure
@@ -133,97 +132,7 @@ def _cut(pixels: np.ndarray, box: Box) -> np.ndarray:
     return pixels[top:bottom, left:right]
 
 
-# === Occlusion ===
-
-
-def occlusion_panels(found: "Occlusion", images: Pictures, index: int = 0) -> dict[str, Picture]:
-    """Panels a, b, d, e of Fig. 7 as bare pictures of the image's size, b where a layer was asked.
-
-    Panel a wears the occluder at the place that hurts the first class most; d lies over the
-    image.
-    """
-    picture = images[index]
-    panels = {"a": occluded(found, picture, index)}
-    if found.activation is not None:
-        panels["b"] = image.colour_map(_over_pixels(found, found.activation[index]))
-    panels["d"] = image.overlay(picture, found.heat_map()[index], low=0)
-    legend = occlusion_classes(found, index)
-    table = np.zeros((max(legend) + 1, 3), np.uint8)
-    for number, colour in legend.items():
-        table[number] = colour
-    panels["e"] = table[_over_pixels(found, found.predicted[index])]
-    return panels
-
-
-def occlusion_classes(found: "Occlusion", index: int = 0) -> dict[int, Colour]:
-    """The colours of panel e: the classes predicted anywhere, the most frequent first."""
-    classes, counts = np.unique(found.predicted[index], return_counts=True)
-    ordered = classes[np.argsort(-counts, kind="stable")]
-    return {int(number): COLOURS[rank % len(COLOURS)] for rank, number in enumerate(ordered)}
-
-
-def occluded(found: "Occlusion", picture: Picture, index: int = 0) -> Picture:
-    """The image with the occluder where it lowers the probability of the first class most."""
-    top, left, bottom, right = worst_box(found, index)
-    picture = picture.copy()
-    picture[top:bottom, left:right] = np.rint(found.fill_value[index]).clip(0, 255)
-    return picture
-
-
-def worst_box(found: "Occlusion", index: int = 0) -> Box:
-    """The clipped (top, left, bottom, right) of the occluder that hurts the first class most."""
-    places = found.probabilities[index, ..., 0]
-    row, column = np.unravel_index(places.argmin(), places.shape)
-    starts = (
-        int(centre) - size // 2
-        for centre, size in zip(
-            (found.rows[row], found.columns[column]), found.patch_size, strict=True
-        )
-    )
-    (top, bottom), (left, right) = (
-        (max(0, start), min(length, start + size))
-        for start, size, length in zip(starts, found.patch_size, found.image_size, strict=True)
-    )
-    return top, left, bottom, right
-
-
-def occlusion(
-    found: "Occlusion",
-    images: Pictures,
-    index: int = 0,
-    class_names: Sequence[str] | None = None,
-    projected: Picture | None = None,
-) -> Figure:
-    """The five panels of Fig. 7 for one image.
-
-    Args:
-        found: occlusion of N images.
-        images: the N images, (H, W, 3) uint8.
-        index: which of them.
-        class_names: names of the model's classes; default: their numbers.
-        projected: panel c, the projection of map ``found.channel[index]``, as a picture.
-    """
-    watched = class_name(found.classes[index, 0], class_names)
-    bare = occlusion_panels(found, images, index)
-    titles = {"a": "(a) image and occluder", "d": f"(d) probability of {watched}"}
-    titles["e"] = "(e) most probable class"
-    panels: list[tuple[str, Any]] = [("a", bare["a"])]
-    if found.activation is not None and found.channel is not None:
-        titles["b"] = f"(b) {found.layer}, map {found.channel[index]}: total"
-        panels.append(("b", _over_pixels(found, found.activation[index])))
-    if projected is not None:
-        titles["c"] = "(c) its strongest unit, projected"
-        panels.append(("c", projected))
-    panels += [("d", _over_pixels(found, found.probabilities[index, ..., 0])), ("e", bare["e"])]
-    figure, places = _strip(len(panels), found.image_size[0] / found.image_size[1])
-    for (axes, below), (letter, picture) in zip(places, panels, strict=True):
-        limits = (0, 1) if letter == "d" else None
-        _panel(axes, picture, titles[letter], "black" if letter == "c" else None, limits)
-        if letter in "bd":
-            _scale(figure, axes, below)
-        if letter == "e":
-            _legend(below, found, index, class_names)
-    return figure
+# === Captions ===
 
 
 def short(value: float) -> str:
@@ -239,47 +148,6 @@ def short(value: float) -> str:
 def class_name(number: int, class_names: Sequence[str] | None) -> str:
     """A class' name, or its number where the names are unknown."""
     return f"class {number}" if class_names is None else str(class_names[number])
-
-
-def _over_pixels(found: "Occlusion", values: np.ndarray) -> np.ndarray:
-    """Grid values (R, S) over the pixels (H, W): each pixel shows its nearest centre."""
-    height, width = found.image_size
-    nearest_row = np.abs(np.arange(height)[:, None] - found.rows).argmin(axis=1)
-    nearest_column = np.abs(np.arange(width)[:, None] - found.columns).argmin(axis=1)
-    return values[np.ix_(nearest_row, nearest_column)]
-
-
-def _strip(count: int, aspect: float) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    """A figure with `count` panels in a row, each with a narrow invisible one below it."""
-    side, gap, above, under = 2.2, 0.14, 0.3, 0.62  # inches
-    width, height = count * (side + gap), above + side * aspect + under
-    figure = Figure(figsize=(width, height))
-    places = []
-    for number in range(count):
-        left = number * (side + gap) / width
-        panel = (left, under / height, side / width, side * aspect / height)
-        below = (left, 0.0, side / width, (under - 0.05) / height)
-        places.append((figure.add_axes(panel), figure.add_axes(below, frame_on=False)))
-        places[-1][1].set(xticks=[], yticks=[])
-    return figure, places
-
-
-def _scale(figure: Figure, axes: Axes, below: Axes) -> None:
-    inside = below.inset_axes((0.0, 0.86, 1.0, 0.12))
-    bar = figure.colorbar(axes.images[0], cax=inside, orientation="horizontal")
-    bar.ax.tick_params(labelsize=SMALL, colors=INK, width=0.5, length=2)
-    bar.outline.set_visible(False)
-
-
-def _legend(below: Axes, found: "Occlusion", index: int, class_names: Sequence[str] | None) -> None:
-    handles = [
-        Patch(facecolor=_unit(colour), label=class_name(number, class_names))
-        for number, colour in list(occlusion_classes(found, index).items())[:6]
-    ]
-    below.legend(
-        handles=handles, fontsize=SMALL, labelcolor=INK, frameon=False, ncols=2, loc="upper left",
-        borderaxespad=0, borderpad=0, handlelength=1, handleheight=1, columnspacing=1,
-    )  # fmt: skip
 
 
 # === Curves ===
@@ -319,13 +187,14 @@ def curves(
 # === Panels ===
 
 
-def _panel(
+def panel(
     axes: Axes,
     picture: np.ndarray,
     title: str = "",
     colour: Any = None,
     limits: tuple[float, float] | None = None,
 ) -> Axes:
+    """A picture, or numbers in colours between two limits, in a thin frame or a coloured one."""
     low, high = limits or (None, None)
     axes.imshow(picture, cmap=VIRIDIS, vmin=low, vmax=high, interpolation="nearest")
     axes.set(xticks=[], yticks=[], anchor="N")
@@ -341,7 +210,8 @@ def _outline(axes: Axes, box: Box, colour: Any) -> None:
     axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=1.3))
 
 
-def _unit(colour: Colour) -> tuple[float, float, float]:
+def unit(colour: Colour) -> tuple[float, float, float]:
+    """A colour of 0..255 as matplotlib takes it."""
     red, green, blue = colour
     return red / 255, green / 255, blue / 255
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from zfkeras import image
-from zfkeras.analysis.occluder import colours
+from zfkeras.analysis.occluder import paint
 from zfkeras.analysis.transforms import matrix, transform
 from zfkeras.image import Picture, Pictures
 from zfkeras.report.charts import LINES, legend, show, tidy
@@ -71,7 +71,7 @@ def _curves(axes, amounts, values) -> None:  # type: ignore[no-untyped-def]
 def _examples(images: Pictures, kind: str, amount: float) -> Picture:
     """Each image transformed, framed in the colour of its curves."""
     pixels = np.asarray(images, np.float32)
-    fill = colours(pixels, "mean")[:, None, None, :]
+    fill = paint(pixels, "mean")
     moved = np.rint(transform(pixels, matrix(kind, amount), fill)).clip(0, 255).astype(np.uint8)
     height, width = pixels.shape[1:3]
     size = max(2, max(height, width) // 24)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zfkeras.graph.geometry import ReceptiveField
-from zfkeras.image import Picture, Pictures
+from zfkeras.image import Pictures
 from zfkeras.report import figures
+from zfkeras.report import occlusion as drawing
 
 if TYPE_CHECKING:
     from zfkeras.analysis.occlusion import Occlusion
@@ -54,21 +55,17 @@ def occlusion(
     index: int,
     name: str,
     class_names: Sequence[str] | None = None,
-    projected: Picture | None = None,
 ) -> dict[str, Any]:
-    """The five panels of Fig. 7 for one image, with captions, scales and the legend."""
-    watched = figures.class_name(found.classes[index, 0], class_names)
-    pictures: dict[str, Picture] = dict(figures.occlusion_panels(found, images, index))
-    if projected is not None:
-        pictures["c"] = projected
-    captions, limits = _captions(found, index, watched), _limits(found, index)
+    """The panels of Fig. 7 for one image, with captions, scales and the legend."""
+    pictures = drawing.panels(found, images, index)
+    captions, limits = _captions(found, index, class_names), _limits(found, index)
     legend = [
         (figures.class_name(number, class_names), colour)
-        for number, colour in list(figures.occlusion_classes(found, index).items())[:6]
+        for number, colour in list(drawing.classes_seen(found, index).items())[:6]
     ]
     return {
         "name": name,
-        "words": _words(found, index, watched, class_names),
+        "words": _words(found, index, class_names),
         "panels": [
             {
                 "letter": letter,
@@ -83,35 +80,43 @@ def occlusion(
     }
 
 
-def _captions(found: "Occlusion", index: int, watched: str) -> Mapping[str, str]:
-    captions = {
+def _captions(
+    found: "Occlusion", index: int, class_names: Sequence[str] | None
+) -> Mapping[str, str]:
+    named = drawing.map_name(found, index)
+    return {
         "a": "the image, the square where it hurts most",
-        "d": f"probability of {watched}, over the image",
+        "b": f"total activation of {named}, its strongest map here",
+        "c": f"the strongest unit of {named}, projected",
+        "d": f"probability of {drawing.watched(found, index, class_names)}, over the image",
         "e": "the most probable class",
     }
-    if found.channel is not None:
-        named = f"map {found.channel[index]} of {found.layer}"
-        captions["b"] = f"total activation of {named}, its strongest map here"
-        captions["c"] = f"the strongest unit of {named}, projected"
-    return captions
 
 
 def _limits(found: "Occlusion", index: int) -> dict[str, tuple[str, str]]:
-    limits = {"d": ("0", f"{found.heat_map()[index].max():.2f}")}
+    limits = {}
+    if found.probabilities is not None:
+        limits["d"] = ("0", f"{found.heat_map()[index].max():.2f}")
     if found.activation is not None:
         places = found.activation[index]
         limits["b"] = (figures.short(places.min()), figures.short(places.max()))
     return limits
 
 
-def _words(found: "Occlusion", index: int, watched: str, class_names: Sequence[str] | None) -> str:
-    places = found.probabilities[index, ..., 0]
+def _words(found: "Occlusion", index: int, class_names: Sequence[str] | None) -> str:
+    places, whole = found.response[index], found.baseline_response[index]
+    watched = drawing.watched(found, index, class_names)
+    if found.predicted is None:
+        return (
+            f"The total of {watched} is {figures.short(whole)} for the whole image and "
+            f"{figures.short(places.min())} with the square where it hurts most."
+        )
     row, column = np.unravel_index(places.argmin(), places.shape)
     then = figures.class_name(found.predicted[index, row, column], class_names)
     verdict = f"The net still says {then}." if then == watched else f"The net then says {then}."
     return (
-        f"The probability of {watched} is {found.baseline_probabilities[index, 0]:.2f} for the "
-        f"whole image and {places[row, column]:.2f} with the square where it hurts most. {verdict}"
+        f"The probability of {watched} is {whole:.2f} for the whole image and "
+        f"{places[row, column]:.2f} with the square where it hurts most. {verdict}"
     )
 
 

@@ -126,13 +126,14 @@ class Sweep:
         Args:
             task: One of `tasks`.
             clean: What `clean` returned for the image.
-            fill: (C,) the occluder's colour.
+            fill: What the occluder shows: a colour (C,) or (1, 1, C), or a picture (H, W, C).
 
         Returns:
             The model's outputs (I, J, classes) and the map's sums (I, J), each None if unwanted.
         """
         self._channel.assign(clean.channel)
-        arguments = clean.maps, tf.constant(fill, tf.float32), task.plan
+        fill = np.array(fill, np.float32, ndmin=3)
+        arguments = clean.maps, tf.constant(fill), task.plan
         if self._traced is None:
             self._traced = tf.function(self._run, _specs(arguments), autograph=False)
         scores, sums = self._traced(*arguments)
@@ -243,8 +244,7 @@ class Sweep:
     ) -> tuple[dict[int, Mosaic], Values]:
         """All values, as mosaics or as whole maps (places, …)."""
         frames, image = plan["frames"], clean[str(IMAGES)]
-        size = [tf.size(lines) for lines in frames[str(IMAGES)]]
-        painted = tf.broadcast_to(fill, [*size, image.shape[-1]])
+        painted = _painted(fill, frames[str(IMAGES)])
         mosaics = {IMAGES: Mosaic(image, frames[str(IMAGES)], values=painted)}
         whole: Values = {}
 
@@ -270,6 +270,13 @@ class Sweep:
         if self._scores in mosaics:
             converted(self._scores)
         return mosaics, whole
+
+
+def _painted(fill: Tensor, frame: Frame) -> Tensor:
+    """The mosaic (U, V, C) of what the occluder shows; a colour is a picture of one pixel."""
+    for axis, places in enumerate(frame):
+        fill = tf.gather(fill, tf.minimum(places, tf.shape(fill)[axis] - 1), axis=axis)
+    return fill
 
 
 def _hidden(centres: Ints, size: int, length: int) -> Spans:
@@ -331,7 +338,8 @@ def _size(shape: Any, image: Tensor) -> tuple[int, ...]:
 
 
 def _specs(arguments: Any) -> Any:
-    """The signature of any task's arguments: index vectors may have any length."""
+    """The signature of any task's arguments: index vectors and what is shown have any size."""
     clean, fill, plan = tf.nest.map_structure(tf.type_spec_from_value, arguments)
+    fill = tf.TensorSpec([None, None, fill.shape[-1]], fill.dtype)
     plan = tf.nest.map_structure(lambda s: tf.TensorSpec([None] * s.shape.rank, s.dtype), plan)
     return clean, fill, plan

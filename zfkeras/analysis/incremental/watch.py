@@ -23,15 +23,15 @@ class Question:
 
     Attributes:
         images: (N, H, W, C).
-        fill: (N, C) the occluder's colours.
-        classes: (N, K) whose probabilities are kept.
+        fill: (N, 1, 1, C) or (N, H, W, C), what the occluder shows.
+        classes: (N, K) whose probabilities are kept, or None: no scores are wanted.
         channel: (N,) the map whose sum is recorded, or None.
         softmax: Whether the scores are to be turned into probabilities.
     """
 
     images: Floats
     fill: Floats
-    classes: NDArray[np.int64]
+    classes: NDArray[np.int64] | None
     channel: NDArray[np.int64] | None
     softmax: bool
 
@@ -40,7 +40,7 @@ def sweep_exactly(sweep: Sweep, question: Question, progress: bool = False) -> d
     """Every place of every image.
 
     Returns:
-        "probabilities" (N, R, S, K), "predicted" (N, R, S) and "activation" (N, R, S) or None.
+        "probabilities" (N, R, S, K), "predicted" (N, R, S) and "activation" (N, R, S), as wanted.
     """
     tasks, views = sweep.tasks(), []
     for view in _views(sweep, question, progress):
@@ -54,7 +54,8 @@ def sweep_coarsely(sweep: Sweep, question: Question, progress: bool = False) -> 
 
     Returns:
         As `sweep_exactly`; and "evaluated" (N, R, S), the places that were looked at, and "error"
-        (N,), the largest error of the interpolated probabilities at places held out.
+        (N,), the largest error of what goes from coarse to fine, interpolated at places held out:
+        the probabilities or, where these are not wanted, the activation.
     """
     views, errors = [], []
     for view in _views(sweep, question, progress):
@@ -74,7 +75,10 @@ def _refine(sweep: Sweep, view: "_View") -> float:
     at = np.ix_(rows, columns)
     guess = coarse.interpolated(view.values[at], rows, columns)
     classes = coarse.nearest(view.predicted[at], rows, columns)
-    cells = coarse.restless_cells(view.values[at][..., : view.kept], TOLERANCE, LEAST)
+    guide = view.values[at][..., : view.guides]
+    # Probabilities are of order 1; a map's totals may be of any.
+    scale = 1.0 if view.kept else np.abs(guide).max()
+    cells = coarse.restless_cells(guide, TOLERANCE, LEAST * scale)
     restless = coarse.places_of(cells, rows, columns)
     for found in (coarse.held_out(rows, columns), *coarse.rectangles(restless & ~view.seen)):
         if not view.seen[np.ix_(*found)].all():
@@ -82,7 +86,7 @@ def _refine(sweep: Sweep, view: "_View") -> float:
     tested = np.zeros_like(view.seen)
     tested[np.ix_(*coarse.held_out(rows, columns))] = True
     tested &= ~restless
-    errors = np.abs(guess - view.values)[tested][:, : view.kept]
+    errors = np.abs(guess - view.values)[tested][:, : view.guides]
     view.values[~view.seen] = guess[~view.seen]
     view.predicted[~view.seen] = classes[~view.seen]
     return float(errors.max(initial=0.0))
@@ -93,7 +97,8 @@ class _View:
 
     Attributes:
         values: (R, S, K or K + 1) probabilities and, if wanted, the map's sum.
-        kept: K.
+        kept: K; 0 where no scores are wanted.
+        guides: How many of the values say where to look more closely: K, or 1 for the sum.
         predicted: (R, S)
         seen: (R, S) which places were looked at.
     """
@@ -104,7 +109,8 @@ class _View:
         self._index = index
         channel = 0 if question.channel is None else int(question.channel[index])
         self._clean: Any = sweep.clean(question.images[index], channel)
-        self.kept = question.classes.shape[1]
+        self.kept = 0 if question.classes is None else question.classes.shape[1]
+        self.guides = self.kept or 1
         width = self.kept + (question.channel is not None)
         self.values = np.zeros((*sweep.grid, width), np.float32)
         self.predicted = np.zeros(sweep.grid, np.int64)
@@ -116,9 +122,10 @@ class _View:
         for task in tasks:
             at = np.ix_(*task.lines)
             scores, sums = self._sweep.run(task, self._clean, question.fill[n])
-            answers: Any = tf.nn.softmax(scores).numpy() if question.softmax else scores
-            self.values[..., : self.kept][at] = answers[..., question.classes[n]]
-            self.predicted[at] = answers.argmax(axis=-1)
+            if question.classes is not None:
+                answers: Any = tf.nn.softmax(scores).numpy() if question.softmax else scores
+                self.values[..., : self.kept][at] = answers[..., question.classes[n]]
+                self.predicted[at] = answers.argmax(axis=-1)
             if sums is not None:
                 self.values[..., -1][at] = sums
             self.seen[at] = True
@@ -138,9 +145,10 @@ def _views(sweep: Sweep, question: Question, progress: bool) -> Iterator[_View]:
 
 def _joined(views: list[_View], question: Question) -> dict[str, Any]:
     values = np.stack([view.values for view in views])
-    kept = question.classes.shape[1]
-    return {
-        "probabilities": values[..., :kept],
-        "predicted": np.stack([view.predicted for view in views]),
-        "activation": None if question.channel is None else values[..., -1],
-    }
+    found = {}
+    if question.classes is not None:
+        found["probabilities"] = values[..., : question.classes.shape[1]]
+        found["predicted"] = np.stack([view.predicted for view in views])
+    if question.channel is not None:
+        found["activation"] = values[..., -1]
+    return found
