@@ -38,6 +38,51 @@ def top(place, output, *more):
     return run("top", *common, "--output", output, "--k", 2, *more)
 
 
+@pytest.fixture(scope="module")
+def tfds_split(place, tmp_path_factory):
+    """The pictures that aren't torn, as a TFDS split on disk."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    paths = [path for path in sorted(place.glob("data/*/*.png")) if path.stem != "torn"]
+
+    class Specks(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            features = tfds.features.FeaturesDict({
+                "image": tfds.features.Image(shape=(None, None, 3)),
+                "label": tfds.features.ClassLabel(names=["class0", "class1", "class2"]),
+            })  # fmt: skip
+            return tfds.core.DatasetInfo(
+                builder=self, features=features, supervised_keys=("image", "label")
+            )
+
+        def _split_generators(self, dl_manager):
+            return {"validation": self._generate_examples()}
+
+        def _generate_examples(self):
+            for path in paths:
+                yield path.stem, {"image": str(path), "label": path.parent.name}
+
+    directory = tmp_path_factory.mktemp("tfds")
+    Specks(data_dir=directory).download_and_prepare()
+    tfds.core.add_data_dir(str(directory))
+    return "tfds:specks/validation"
+
+
+def test_a_tfds_split_gives_what_its_pictures_in_a_folder_give(place, tfds_split, tmp_path):
+    top(place, tmp_path / "folder")
+    top(place, tmp_path / "tfds", "--data", tfds_split)
+    folder, split = (load_results(tmp_path / name / "top.npz") for name in ("folder", "tfds"))
+    for layer, found in folder.items():
+        np.testing.assert_array_equal(split[layer].values, found.values)
+        np.testing.assert_array_equal(split[layer].positions, found.positions)
+    classes = []
+    for name in ("folder", "tfds"):
+        with (tmp_path / name / "units.csv").open() as file:
+            classes.append([row["class"] for row in csv.DictReader(file)])
+    assert classes[0] == classes[1]
+
+
 def test_top_writes_arrays_and_tables(place, tmp_path):
     summary = json.loads(top(place, tmp_path, "--json").stdout)
     assert summary["images"] == 9
