@@ -1,5 +1,7 @@
 """Incremental occlusion against the plain way, which runs the net on every occluded image."""
 
+import functools
+import re
 import time
 
 import keras
@@ -8,9 +10,10 @@ import pytest
 import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tqdm import tqdm
 
 import zfkeras as zf
-from zfkeras.analysis.incremental import coarse, grouping
+from zfkeras.analysis.incremental import coarse, grouping, watch
 from zfkeras.analysis.incremental.axis import Spans, Window
 from zfkeras.analysis.incremental.sweep import Lines, Sweep
 from zfkeras.analysis.occluder import centres, occlude
@@ -515,6 +518,20 @@ def test_coarse_is_exact_where_it_looked_and_near_elsewhere():
     assert (found.error < np.ptp(plain.probabilities, axis=(1, 2)).max(axis=-1) / 3).all()
     assert (error < 4 * found.error).all()
     assert (error < np.ptp(plain.probabilities, axis=(1, 2)).max(axis=-1) / 4).all()
+
+
+@pytest.mark.parametrize("method", ["incremental", "coarse"])
+def test_progress_counts_places(method, capsys, monkeypatch):
+    """Of all images, to the end, and moves within an image."""
+    monkeypatch.setattr(watch, "tqdm", functools.partial(tqdm, mininterval=0))
+    model, images = place_net(), np.zeros((2, 64, 60, 3), np.float32)
+    options = {"patch_size": 12, "strides": 4, "method": method, "batch_size": 1}
+    found = zf.occlusion(model, images, progress=True, **options)
+    bar = capsys.readouterr().err
+    places = found.predicted.size
+    counts = {int(text) for text in re.findall(rf"(\d+)/{places}", bar)}
+    assert max(counts) == places
+    assert len(counts) > 3
 
 
 def test_coarse_says_nothing_of_error_where_it_looked_at_everything():

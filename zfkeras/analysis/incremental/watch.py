@@ -1,5 +1,6 @@
 """What a net answers while the occluder sweeps over several images, exactly or coarse to fine."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -103,10 +104,11 @@ class _View:
         seen: (R, S) which places were looked at.
     """
 
-    def __init__(self, sweep: Sweep, question: Question, index: int) -> None:
+    def __init__(self, sweep: Sweep, question: Question, index: int, bar: tqdm) -> None:
         self._sweep = sweep
         self._question = question
         self._index = index
+        self._bar = bar
         channel = 0 if question.channel is None else int(question.channel[index])
         self._clean: Any = sweep.clean(question.images[index], channel)
         self.kept = 0 if question.classes is None else question.classes.shape[1]
@@ -128,6 +130,7 @@ class _View:
                 self.predicted[at] = answers.argmax(axis=-1)
             if sums is not None:
                 self.values[..., -1][at] = sums
+            self._bar.update(int((~self.seen[at]).sum()))
             self.seen[at] = True
 
     def closed(self) -> "_View":
@@ -137,10 +140,11 @@ class _View:
 
 
 def _views(sweep: Sweep, question: Question, progress: bool) -> Iterator[_View]:
-    for n in tqdm(
-        range(len(question.images)), desc="occluding", unit="image", disable=not progress
-    ):
-        yield _View(sweep, question, n)
+    count, places = len(question.images), math.prod(sweep.grid)
+    with tqdm(total=count * places, desc="occluding", unit="place", disable=not progress) as bar:
+        for n in range(count):
+            yield _View(sweep, question, n, bar)
+            bar.update((n + 1) * places - bar.n)  # a coarse view leaves places out
 
 
 def _joined(views: list[_View], question: Question) -> dict[str, Any]:
