@@ -84,7 +84,19 @@ def transpose_by_phases(kernel: Tensor, signal: Tensor, stride: int) -> Tensor:
         tf.transpose(phases, [0, 2, 5, 1, 3, 4]), [*taps, maps, stride * stride * depth]
     )
     around = [[0, 0], *([n - 1, n - 1] for n in taps), [0, 0]]
-    return tf.nn.depth_to_space(tf.nn.conv2d(signal, filters, 1, around), stride)
+    return _interleave(tf.nn.conv2d(signal, filters, 1, around), stride)
+
+
+def _interleave(phases: Tensor, stride: int) -> Tensor:
+    """`tf.nn.depth_to_space`, in a third of its time on a CPU."""
+    _, _, _, depth = phases.shape
+    count, height, width, _ = tf.unstack(tf.shape(phases))
+    rows = tf.reshape(phases, [count, height, width, stride, depth // stride])
+    pixels = tf.reshape(
+        tf.transpose(rows, [0, 1, 3, 2, 4]),
+        [count, height * stride, width * stride, depth // stride**2],
+    )
+    return tf.ensure_shape(pixels, [None, *(n and n * stride for n in phases.shape[1:3]), None])
 
 
 def plain_adjoint(kernel: Tensor, signal: Tensor, frame: Frame, depth: int) -> Tensor:
@@ -102,8 +114,6 @@ def transpose(kernel: Tensor, signal: Tensor, strides: Sequence[int], depth: int
     if groups > 1:  # TensorFlow has no adjoint of grouped convolutions for every CPU
         parts = zip(tf.split(kernel, groups, 3), tf.split(signal, groups, 3), strict=True)
         return tf.concat([transpose(k, x, strides, kernel.shape[2]) for k, x in parts], 3)
-    if tuple(signal.shape[1:3]) == (1, 1):
-        return _one_window(kernel, signal)
     rows, columns = (
         ((signal.shape[axis] or tf.shape(signal)[axis]) - 1) * strides[axis - 1]
         + kernel.shape[axis - 1]
@@ -124,20 +134,17 @@ def transpose_constant(
     """`transpose` with weights that never change, to the bit; faster for small signals.
 
     oneDNN rearranges the weights of an adjoint at every call, but those of a plain convolution
-    once if they are constant.
+    once if they are constant. A single unit's signal takes but one product.
     """
-    grouped, one_window = kernel.shape[2] != depth, tuple(signal.shape[1:3]) == (1, 1)
-    if grouped or one_window or tuple(strides) != (1, 1):
+    if kernel.shape[2] != depth:
+        return transpose(tf.constant(kernel), signal, strides, depth)
+    if tuple(signal.shape[1:3]) == (1, 1):
+        filters = kernel.reshape(-1, kernel.shape[3]).T
+        return tf.reshape(tf.matmul(signal[:, 0, 0], filters), [-1, *kernel.shape[:3]])
+    if tuple(strides) != (1, 1):
         return transpose(tf.constant(kernel), signal, strides, depth)
     around = [[0, 0], *([n - 1, n - 1] for n in kernel.shape[:2]), [0, 0]]
     return tf.nn.conv2d(signal, kernel[::-1, ::-1].swapaxes(2, 3), 1, around)
-
-
-def _one_window(kernel: Tensor, signal: Tensor) -> Tensor:
-    """The adjoint of a convolution with a single window: one small product, its weights as is."""
-    weights = tf.reshape(kernel, [-1, kernel.shape[3]])
-    pixels = tf.matmul(signal[:, 0, 0], weights, transpose_b=True)
-    return tf.reshape(pixels, [-1, *kernel.shape[:3]])
 
 
 def _cut(full: Tensor, frame: Frame) -> Tensor:
