@@ -1,5 +1,6 @@
 """Local projection equals the projection of whole images, for every unit, border or not."""
 
+import itertools
 import runpy
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import tensorflow as tf
 
 import zfkeras as zf
 from zfkeras.deconvnet.local import cut_patches, iterate_units
-from zfkeras.deconvnet.local.groups import _cheapest, groups
+from zfkeras.deconvnet.local.groups import START, groups
 
 import networks
 
@@ -462,44 +463,38 @@ def test_refuses_images_layers_and_batches(chain):
         zf.project_units(deconv, images, "conv2", UNITS, batch_size=0)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 6])
-def test_positions_are_cut_where_it_is_cheapest(count, rng):
-    """Against all partitions."""
-    cost = np.triu(rng.uniform(size=(5, 5)) ** 2)
-    cost[np.tril_indices(5, -1)] = np.inf
-    partitions = []
-    for cuts in range(16):
-        starts = [0] + [i + 1 for i in range(4) if cuts >> i & 1]
-        runs = list(zip(starts, [*(s - 1 for s in starts[1:]), 4], strict=True))
-        if len(runs) <= count:
-            partitions.append((sum(cost[run] for run in runs), runs))
-    total, runs = list(_cheapest(cost, count))[-1]
-    assert total == pytest.approx(min(partitions)[0])
-    assert runs == min(partitions)[1]
-
-
 def test_units_with_boxes_of_one_size_go_together(rng):
     """Opposite corners share a group, a corner and the middle do not; each unit is in one."""
     rows, columns = np.indices((13, 9)).reshape(2, -1)
     margin = [np.minimum(5, np.minimum(x, last - x)) for x, last in ((rows, 12), (columns, 8))]
     sizes = 200 + 100 * np.stack(margin, 1)[None]
-    positions = np.stack([rows, columns], 1)
-    shuffled = rng.permutation(len(positions))
-    found = list(groups(positions[shuffled], sizes[:, shuffled], np.array([1000])))
-    assert len(found) > 1
-    np.testing.assert_array_equal(np.sort(np.concatenate(found)), np.arange(len(positions)))
-    number = np.empty((13, 9), int)
+    shuffled = rng.permutation(13 * 9)
+    found = groups(sizes[:, shuffled], np.array([100.0]))
+    assert 1 < len(found) < 36
+    np.testing.assert_array_equal(np.sort(np.concatenate(found)), np.arange(13 * 9))
+    number = np.empty(13 * 9, int)
     for which, group in enumerate(found):
-        number[tuple(positions[shuffled[group]].T)] = which
+        number[shuffled[group]] = which
+    number = number.reshape(13, 9)
     np.testing.assert_array_equal(number, number[::-1])
     np.testing.assert_array_equal(number, number[:, ::-1])
     assert number[0, 0] != number[6, 4]
 
 
-def test_no_group_pays_for_little_work():
-    positions = np.array([[0, 0], [5, 5], [12, 8]])
-    sizes = np.array([[[2, 2], [6, 6], [2, 3]]])
-    assert [list(x) for x in groups(positions, sizes, np.array([1]))] == [[0, 1, 2]]
+@pytest.mark.parametrize("work", [[3e4, 2e5], [2e5, 0]])
+def test_groups_are_merged_while_that_pays(work, rng):
+    sizes, work = rng.integers(1, 30, (2, 40, 2)), np.array(work)
+
+    def cost(group):
+        return len(group) * (sizes[:, group].max(1).prod(1) @ work)
+
+    found = groups(sizes, work)
+    assert 2 < len(found) < 30
+    for one, other in itertools.combinations(found, 2):
+        assert cost(np.concatenate([one, other])) > cost(one) + cost(other) + START
+    total = sum(cost(group) + START for group in found)
+    assert total < cost(np.arange(40)) + START
+    assert total < sum(cost([unit]) + START for unit in range(40))
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The way from one layer down to the pixels on crops, as TensorFlow graphs."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -59,8 +60,7 @@ class Route:
         except ValueError as error:
             raise NotLocal(str(error)) from error
         self._downs = {step: self._on_crops(step) for step in way.steps}
-        self._kernels = self._weights()
-        self.down = self._traced_down()
+        self._freeze(self._weights())
 
     def up(self, images: np.ndarray) -> tuple[Tensor, Tables]:
         """Takes images (N, H, W, C) up: the layer's maps and what the rules read on the way down.
@@ -70,15 +70,21 @@ class Route:
         """
         kernels = self._weights()
         if any(not np.array_equal(kernels[step], self._kernels[step]) for step in kernels):
-            self._kernels = kernels
-            self.down = self._traced_down()
+            self._freeze(kernels)
         return self._up(tf.constant(images))
 
+    def _freeze(self, kernels: Mapping[Step, np.ndarray]) -> None:
+        self._kernels = {step: kernel.copy() for step, kernel in kernels.items()}
+        self.down = self._traced_down()
+
     def _weights(self) -> dict[Step, np.ndarray]:
-        convolutions = (
-            s for s in self.way.steps if known_type(s.operation, (keras.layers.Conv2D,))
-        )
-        return {s: keras.ops.convert_to_numpy(s.operation.kernel) for s in convolutions}
+        """The convolutions' weights as they are now, without a copy."""
+        operations = {step: step.operation for step in self.way.steps}
+        return {
+            step: np.asarray(tf.convert_to_tensor(layer.kernel))
+            for step, layer in operations.items()
+            if known_type(layer, (keras.layers.Conv2D,))
+        }
 
     @property
     def bytes_per_image(self) -> int:

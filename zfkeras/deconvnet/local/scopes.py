@@ -63,7 +63,7 @@ class OnCrops:
             yield self._nothing(dead[first : first + batch_size], units)
         origins, sizes = self._route.boxes(units[alive, 1:3])
         pixels_at = self._route.values.index(IMAGES)
-        for group in groups(units[alive, 1:3], sizes, self._route.work):
+        for group in groups(sizes, self._route.work):
             largest = sizes[:, group].max(1).astype("int32")
             for first in range(0, len(group), batch_size):
                 some = group[first : first + batch_size]
