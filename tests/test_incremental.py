@@ -2,6 +2,8 @@
 
 import functools
 import re
+import subprocess
+import sys
 import time
 
 import keras
@@ -482,6 +484,37 @@ def test_it_is_faster():
         for _ in range(5)
     ]
     assert np.median(ratios[1:]) > 0.7 * 3.2
+
+
+PEAK = """
+import resource
+import keras
+import numpy as np
+from zfkeras.analysis.incremental import grouping
+from zfkeras.analysis.incremental.sweep import Sweep
+from zfkeras.analysis.occluder import centres
+
+grouping.CALL = grouping.WEIGHT = 0  # as many groups as there may be
+pixels = keras.Input((28, 28, 3))
+x = keras.layers.Conv2D(512, 1)(pixels)
+x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(512, 3, padding="same")(x))
+sweep = Sweep(keras.Model(pixels, x), (28, 28), *[centres(28, 9, 1)] * 2, (9, 9), batch_size=1)
+partitions = [p for p in sweep._partitions.values() if p]
+print(max(len(rows.shapes) * len(columns.shapes) for rows, columns in partitions))
+clean = sweep.clean(np.zeros((28, 28, 3), np.float32))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for task in sweep.tasks():
+    sweep.run(task, clean, np.ones(3, np.float32))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_no_call_keeps_a_copy_of_the_weights():
+    """The weights are 9.4 MB: copies for 25 calls would take 236 MB, and the plain need is 80."""
+    run = subprocess.run([sys.executable, "-c", PEAK], check=True, capture_output=True, text=True)
+    calls, kilobytes = map(int, run.stdout.split())
+    assert calls == 25
+    assert kilobytes < 200e3
 
 
 # === Coarse to fine ===

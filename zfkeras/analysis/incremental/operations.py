@@ -1,9 +1,8 @@
 """What single operations do to whole maps and to mosaics.
 
 A local operation knows which boxes of its output change with given boxes of its inputs (`area`)
-and makes the output's mosaic from its inputs' (`local`). There the weights are constants of the
-traced graph, which spares TensorFlow from laying them out anew at every call. An operation without
-an area runs on whole maps, by the layer itself.
+and makes the output's mosaic from its inputs' (`local`). An operation without an area runs on
+whole maps, by the layer itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -104,6 +103,17 @@ class Operation:
     def local(self, call: Call) -> Any:
         """The output's mosaic."""
         raise NotImplementedError
+
+
+def shared(weights: Weights) -> Tensor:
+    """Weights that every call in a traced function reads, and that it doesn't contain.
+
+    For constants of the function, oneDNN would keep a copy in its own layout with every call of a
+    convolution, one for each pair of groups: gigabytes for VGG16. To lay them out at each call
+    costs no time that could be measured.
+    """
+    with tf.init_scope():
+        return tf.constant(weights)
 
 
 # === Pixel by pixel ===
@@ -273,7 +283,7 @@ class PointConvolution(Operation):
 
     def local(self, call: Call) -> Mosaic:
         """The matrix times the change."""
-        return call.mosaic(tf.tensordot(call.inputs[0].change, tf.constant(self.kernel), 1))
+        return call.mosaic(tf.tensordot(call.inputs[0].change, shared(self.kernel), 1))
 
 
 def _same(area: Area, other: Area) -> bool:

@@ -20,6 +20,7 @@ from zfkeras.analysis.incremental.operations import (
     Site,
     Tensor,
     Weights,
+    shared,
 )
 
 Pads = list[list[int]]
@@ -96,7 +97,7 @@ class Sliding(Operation):
     def of_boxes(self) -> Callable[[Tensor, Pads], Tensor]:
         """What the operation, without its bias, makes of boxes with zeros around them.
 
-        Made once for all groups, so that they share the constants.
+        Made once for all groups, so that they share the weights.
         """
         raise NotImplementedError
 
@@ -189,7 +190,7 @@ class Convolution(Sliding):
     def of_boxes(self) -> Callable[[Tensor, Pads], Tensor]:
         """The convolution without its bias."""
         # TensorFlow has no grouped convolution on the CPU outside XLA.
-        kernels = [tf.constant(kernel) for kernel in np.split(self.kernel, self.groups, axis=3)]
+        kernels = [shared(kernel) for kernel in np.split(self.kernel, self.groups, axis=3)]
 
         def convolve(boxes: Tensor, pads: Pads) -> Tensor:
             parts = tf.split(boxes, self.groups, axis=3) if self.groups > 1 else [boxes]
@@ -214,7 +215,7 @@ class DepthwiseConvolution(Sliding):
 
     def of_boxes(self) -> Callable[[Tensor, Pads], Tensor]:
         """The convolution without its bias."""
-        kernel, strides = tf.constant(self.kernel), [1, *self.strides, 1]
+        kernel, strides = shared(self.kernel), [1, *self.strides, 1]
         return lambda boxes, pads: tf.nn.depthwise_conv2d(
             tf.pad(boxes, pads), kernel, strides, "VALID", dilations=self.dilation
         )

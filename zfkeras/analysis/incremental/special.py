@@ -8,7 +8,15 @@ import numpy as np
 import tensorflow as tf
 
 from zfkeras.analysis.incremental.mosaic import Mosaic, slide
-from zfkeras.analysis.incremental.operations import Area, Call, Operation, Partitions, Site, Tensor
+from zfkeras.analysis.incremental.operations import (
+    Area,
+    Call,
+    Operation,
+    Partitions,
+    Site,
+    Tensor,
+    shared,
+)
 from zfkeras.analysis.incremental.sliding import Convolution, Sliding
 
 
@@ -42,7 +50,7 @@ class TapProducts(Operation):
     def _filter(self) -> Tensor:
         """(C, h w)"""
         height, width, depth, _ = self.kernel.shape
-        maps_first = tf.constant(np.ascontiguousarray(np.transpose(self.kernel, (3, 2, 0, 1))))
+        maps_first = shared(np.ascontiguousarray(np.transpose(self.kernel, (3, 2, 0, 1))))
         return tf.reshape(tf.gather(maps_first, self.channel), [depth, height * width])
 
 
