@@ -16,7 +16,7 @@ import numpy as np
 from zfkeras.analysis.incremental.axis import Ints, Spans, Window
 
 CALL = 2e7  # the cost of a call, in multiply-adds
-WEIGHT = 60  # and of each weight: it is laid out anew, and a call on few boxes waits for memory
+WEIGHT = 30  # and of each weight it reads: a call on few boxes waits for memory
 MOST = 5  # groups along one axis: more cost more than they spare (VGG16: 3 % at 8)
 
 
