@@ -27,6 +27,8 @@ def groups(sizes: np.ndarray, work: np.ndarray) -> list[np.ndarray]:
         [array([0, 1, 2])]
     """
     of_each = np.moveaxis(sizes, 1, 0)
+    if not len(of_each):
+        return []
     kinds, kind, counts = np.unique(of_each, axis=0, return_inverse=True, return_counts=True)
     group = _merged(kinds, counts, work)[kind.ravel()]
     return [np.flatnonzero(group == number) for number in np.unique(group)]
@@ -52,8 +54,8 @@ def _merged(sizes: np.ndarray, counts: np.ndarray, work: np.ndarray) -> np.ndarr
         merging = (counts[kind] + counts) * together - cost[kind] - cost
         return np.where((group == np.arange(len(group))) & (group != kind), merging, np.inf)
 
-    price = np.array([prices(kind) for kind in group]).reshape(len(group), -1)
-    while price.size and price.min() < START:
+    price = np.array([prices(kind) for kind in group])
+    while price.min() < START:
         kept, gone = np.unravel_index(price.argmin(), price.shape)
         cost[kept] += cost[gone] + price[kept, gone]
         counts[kept] += counts[gone]
