@@ -2,6 +2,7 @@
 
 import itertools
 import runpy
+import time
 from pathlib import Path
 
 import keras
@@ -162,6 +163,8 @@ TAILS = {
     "separable": [L.SeparableConv2D(6, 3, 2, "same", activation=RELU)],
     "uneven kernel": [L.Conv2D(4, (5, 2), (2, 2), "same"), L.ReLU(), conv()],
     "cropped": [L.Cropping2D(((2, 1), (0, 3))), L.MaxPooling2D(2), conv()],
+    "cropped, then padded": [L.Cropping2D(3), conv(padding="same")],
+    "cropped at one end": [L.Cropping2D(((0, 3), (0, 2))), conv(padding="same"), conv("other")],
     "padded past its kernel": [L.ZeroPadding2D(4), conv()],
     "normalised": [zf.LocalResponseNormalization(alpha=0.1), L.MaxPooling2D(3, 2), conv()],
     "batch norm": [L.BatchNormalization(), L.ReLU(6.0), conv()],
@@ -495,6 +498,23 @@ def test_groups_are_merged_while_that_pays(work, rng):
     total = sum(cost(group) + START for group in found)
     assert total < cost(np.arange(40)) + START
     assert total < sum(cost([unit]) + START for unit in range(40))
+
+
+def test_many_kinds_of_boxes_are_sorted_in_no_time(rng):
+    sizes, work = rng.integers(1, 90, (30, 4000, 2)), rng.uniform(1e3, 1e5, 30)
+    start = time.process_time()
+    found = groups(sizes, work)
+    assert time.process_time() - start < 5
+    np.testing.assert_array_equal(np.sort(np.concatenate(found)), np.arange(4000))
+
+
+def test_chunks_of_units_and_weights_that_are_no_constants_change_nothing(chain, monkeypatch):
+    deconv, images = chain
+    expected = zf.project_units(deconv, images, "conv2", UNITS)
+    monkeypatch.setattr("zfkeras.deconvnet.local.scopes.UNITS", 2)
+    monkeypatch.setattr("zfkeras.deconvnet.local.route.FEW_BYTES", 0)
+    found = zf.project_units(zf.DeconvNet(networks.chain()), images, "conv2", UNITS)
+    np.testing.assert_allclose(found.pixels, expected.pixels, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -111,9 +111,9 @@ def faithfulness(
     answers = Answers(model)
     whole = answers(images, batch_size)[0]
     watched = class_of_each(classes, whole.argmax(1), whole.shape[1])
+    fill = paint(images, fill_value)[:, 0, 0]
     maps = explanations(model, images, methods, watched, settings, progress)
     fractions = np.linspace(0, 1, steps + 1, dtype=np.float32)
-    fill = paint(images, fill_value)[:, 0, 0]
     todo = tqdm(maps, desc="deleting, inserting", unit="method", disable=not progress)
     curves = np.array([
         [

@@ -56,17 +56,18 @@ def map_projections(
     beside = np.empty((*others.shape, *images.shape[1:]), np.float32)
     try:
         deconv = DeconvNet(model)
-
-        def project(some: Floats, number: int) -> Floats:
-            return deconv.project(some, layer, [number], batch_size=batch_size).pixels[:, 0]
-
-        for number in np.unique(channel).tolist():
-            mine = channel == number
-            own[mine] = project(images[mine], number)
-            chosen, where = np.unique(others[mine], return_inverse=True)
-            beside[mine] = project(pool[chosen], number)[where.reshape(others[mine].shape)]
+        deconv.project(images[:0], layer)
     except ValueError as error:  # no rule for a layer on the way, most often
         return {"projection_error": str(error)}
+
+    def project(some: Floats, number: int) -> Floats:
+        return deconv.project(some, layer, [number], batch_size=batch_size).pixels[:, 0]
+
+    for number in np.unique(channel).tolist():
+        mine = channel == number
+        own[mine] = project(images[mine], number)
+        chosen, where = np.unique(others[mine], return_inverse=True)
+        beside[mine] = project(pool[chosen], number)[where.reshape(others[mine].shape)]
     return {
         "projection": own,
         "others": others,

@@ -86,7 +86,7 @@ def occlude(
     others: Path | None = typer.Option(
         None, help="Folder: project the map from these pictures, too [default: from one another]."
     ),
-    scores: bool = typer.Option(True, help="Whether to watch the answer, or only the map (fast)."),
+    scores: bool = typer.Option(True, help="Watch the answer; or only the map."),
     labels: Path | None = _LABELS,
     output: Path = typer.Option(Path("occlusion"), help="Folder for the pictures and arrays."),
     as_json: bool = _JSON,
@@ -101,7 +101,7 @@ def occlude(
     from zfkeras.models.loading import load_model
 
     net = load_model(model)
-    pictures, names = fitted(images, net), _names_of_all(net, model, labels)
+    pictures, names = fitted(images, net), _names_of_all(net, model, labels) if scores else None
     beside = images if others is None else picture_files(others)
     pool = pictures if others is None else fitted(beside, net)
     side = min(pictures.shape[1:3])

@@ -61,14 +61,12 @@ class Reach:
         steps: The way up to it.
         windows: Each step's window.
         sizes: (H, W) of each value.
-        jumps: Pixels of each value between neighbouring units of the layer.
     """
 
     target: int
     steps: Sequence[Step]
     windows: Mapping[Step, Window]
     sizes: Mapping[int, Size]
-    jumps: Mapping[int, Size]
 
     @classmethod
     def of(cls, steps: Sequence[Step], target: int, sizes: Mapping[int, Size]) -> "Reach":
@@ -87,7 +85,7 @@ class Reach:
                     right * columns,
                 ):
                     raise ValueError(f"Branches move by different steps over value {i}")
-        return cls(target, steps, windows, sizes, jumps)
+        return cls(target, steps, windows, sizes)
 
     def intervals(
         self, axis: int, positions: np.ndarray, cut: Collection[int] = ()

@@ -33,7 +33,7 @@ class Crops:
         depths: Channels of each value.
         tables: The values that rules read, by `as_table`.
         boxes: The box of each value; it may hang over the map.
-        kernels: The convolutions' weights, as constants.
+        kernels: The convolutions' weights, where they are constants.
         image: int32 (B,): each unit's image.
     """
 

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from zfkeras import layers, ops
-from zfkeras.deconvnet.convolution import Frame, transpose_by_phases, transpose_constant
+from zfkeras.deconvnet.convolution import Frame, transpose, transpose_by_phases, transpose_constant
 from zfkeras.deconvnet.local.boxes import Window
 from zfkeras.deconvnet.local.crops import OUTSIDE, SOMEWHERE, Crops
 from zfkeras.deconvnet.reverse import (
@@ -131,12 +131,17 @@ def _convolution(step: Step, window: Window) -> Down | None:
 
 
 def _transposed(crops: Crops, step: Step, window: Window, signal: Tensor) -> Tensor:
-    kernel = crops.kernels[step].astype(signal.dtype.as_numpy_dtype)
+    kernel = constant = crops.kernels.get(step)
+    if constant is None:
+        kernel = step.operation.kernel
+    kernel = tf.cast(kernel, signal.dtype)
     strides, depth = window.strides, crops.depths[step.inputs[0]]
     grouped = kernel.shape[2] != depth
     if Frame((0, 0), window.size, strides, "valid").suits_phases(depth) and not grouped:
-        return transpose_by_phases(tf.constant(kernel), signal, strides[0])
-    return transpose_constant(kernel, signal, strides, depth)
+        return transpose_by_phases(kernel, signal, strides[0])
+    if constant is None:
+        return transpose(kernel, signal, strides, depth)
+    return transpose_constant(constant.astype(signal.dtype.as_numpy_dtype), signal, strides, depth)
 
 
 def _input_shape(crops: Crops, step: Step, window: Window, signal: Tensor) -> Tensor:

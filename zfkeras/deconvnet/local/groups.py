@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+MOST_KINDS = 256  # merging takes the cube of their number
 START = 4e8  # multiply-adds that could be done in the time it takes to start a computation
 
 
@@ -29,9 +30,20 @@ def groups(sizes: np.ndarray, work: np.ndarray) -> list[np.ndarray]:
     of_each = np.moveaxis(sizes, 1, 0)
     if not len(of_each):
         return []
-    kinds, kind, counts = np.unique(of_each, axis=0, return_inverse=True, return_counts=True)
+    kinds, kind, counts = _kinds(of_each)
     group = _merged(kinds, counts, work)[kind.ravel()]
     return [np.flatnonzero(group == number) for number in np.unique(group)]
+
+
+def _kinds(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Units (U, V, 2) by their boxes, of rounded sizes where there are too many kinds."""
+    step = 1
+    while True:
+        rounded = -(-boxes // step) * step
+        found = np.unique(rounded, axis=0, return_inverse=True, return_counts=True)
+        if len(found[0]) <= MOST_KINDS:
+            return found[0], found[1], found[2]
+        step *= 2
 
 
 def _merged(sizes: np.ndarray, counts: np.ndarray, work: np.ndarray) -> np.ndarray:

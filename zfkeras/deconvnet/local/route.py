@@ -17,6 +17,7 @@ from zfkeras.graph.walking import IMAGES, Step
 
 Tensor = Any
 Tables = dict[int, Tensor]
+FEW_BYTES = 16 * 2**20  # of weights that may be constants: TensorFlow and oneDNN copy these
 
 
 class NotLocal(ValueError):
@@ -65,11 +66,11 @@ class Route:
     def up(self, images: np.ndarray) -> tuple[Tensor, Tables]:
         """Takes images (N, H, W, C) up: the layer's maps and what the rules read on the way down.
 
-        The way down has its weights as constants, which TensorFlow arranges but once. Should they
-        have changed since it was traced, it is traced anew.
+        A way down with few weights has them as constants, which TensorFlow arranges but once.
+        Should they have changed since it was traced, it is traced anew.
         """
         kernels = self._weights()
-        if any(not np.array_equal(kernels[step], self._kernels[step]) for step in kernels):
+        if not all(_same(kernels[step], self._kernels[step]) for step in kernels):
             self._freeze(kernels)
         return self._up(tf.constant(images))
 
@@ -78,13 +79,15 @@ class Route:
         self.down = self._traced_down()
 
     def _weights(self) -> dict[Step, np.ndarray]:
-        """The convolutions' weights as they are now, without a copy."""
+        """The convolutions' weights as they are now, without a copy; nothing if they are many."""
         operations = {step: step.operation for step in self.way.steps}
-        return {
+        kernels = {
             step: np.asarray(tf.convert_to_tensor(layer.kernel))
             for step, layer in operations.items()
             if known_type(layer, (keras.layers.Conv2D,))
         }
+        few = sum(kernel.nbytes for kernel in kernels.values()) <= FEW_BYTES
+        return kernels if few else {}
 
     @property
     def bytes_per_image(self) -> int:
@@ -96,8 +99,7 @@ class Route:
     def work(self) -> np.ndarray:
         """Multiply-adds of the convolutions for each of their output units, (V,)."""
         makers = {step.outputs[0]: step.operation for step in self.way.steps}
-        kernels = [getattr(makers.get(i), "kernel", None) for i in self.values]
-        return np.array([0 if kernel is None else math.prod(kernel.shape) for kernel in kernels])
+        return np.array([_weights_of(makers.get(i)) for i in self.values], float)
 
     def boxes(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Origins and sizes of the boxes of units at `positions` (U, 2): (V, U, 2) each."""
@@ -113,7 +115,7 @@ class Route:
         """Those with work below them: it isn't worth the while to cut pixels."""
         cheap = {IMAGES}
         for step in self.way.steps:
-            if getattr(step.operation, "kernel", None) is None and cheap.issuperset(step.inputs):
+            if not _weights_of(step.operation) and cheap.issuperset(step.inputs):
                 cheap.update(step.outputs)
         return set(self.values) - cheap
 
@@ -134,9 +136,20 @@ class Route:
         if not makers:  # the images
             return False
         (step,) = makers
-        if self.reach.windows[step].size != (1, 1):
+        if self.reach.windows[step].size != (1, 1) or self._crops(step):
             return True
         return not self._downs[step][-1].spills and any(map(self._mixes, step.inputs))
+
+    def _crops(self, step: Step) -> bool:
+        """Whether what is outside the output's map can be inside the input's."""
+        window = self.reach.windows[step]
+        inputs, outputs = (self.reach.sizes[i] for i in (step.inputs[0], step.outputs[0]))
+        return any(
+            -stride >= before or length * stride - before < below
+            for stride, before, length, below in zip(
+                window.strides, window.before, outputs, inputs, strict=True
+            )
+        )
 
     def _traced_down(self) -> Any:
         """`_down` as one graph for any number of units and any boxes."""
@@ -194,3 +207,16 @@ class Route:
         window, sizes = self.reach.windows[step], self.reach.sizes
         in_place = window == IN_PLACE and sizes[i] == sizes[step.outputs[0]]
         return in_place or (window.size == window.strides == (1, 1) and i not in self._cut)
+
+
+def _weights_of(operation: Any) -> int:
+    """How many weights a convolution has; 0 for any other operation."""
+    names = "kernel", "depthwise_kernel", "pointwise_kernel"
+    kernels = [getattr(operation, name, None) for name in names]
+    return sum(math.prod(kernel.shape) for kernel in kernels if kernel is not None)
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays have the same bits, NaN or not."""
+    bits = [np.ascontiguousarray(x).view(f"u{x.itemsize}") for x in (a, b)]
+    return np.array_equal(bits[0], bits[1])

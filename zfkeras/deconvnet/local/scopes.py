@@ -13,6 +13,7 @@ from zfkeras.deconvnet.local.route import NotLocal, Route
 from zfkeras.graph.walking import IMAGES
 
 Size = tuple[int, int, int]
+UNITS = 2**14  # that are sorted into groups at a time
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,14 @@ class OnCrops:
         dead, alive = np.flatnonzero(values == 0), np.flatnonzero(values)
         for first in range(0, len(dead), batch_size):
             yield self._nothing(dead[first : first + batch_size], units)
+        for first in range(0, len(alive), UNITS):
+            part = alive[first : first + UNITS]
+            yield from self._groups_down(tables, values, units, part, batch_size)
+
+    def _groups_down(
+        self, tables: Any, values: np.ndarray, units: np.ndarray, alive: np.ndarray, batch_size: int
+    ) -> Iterator[Found]:
+        """Projects those of the units that are `alive`, by groups with boxes of one size."""
         origins, sizes = self._route.boxes(units[alive, 1:3])
         pixels_at = self._route.values.index(IMAGES)
         for group in groups(sizes, self._route.work):
