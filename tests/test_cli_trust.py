@@ -117,6 +117,15 @@ def test_fig7_projects_the_map_from_other_pictures(place, rng):
         np.testing.assert_array_equal(sheet[2:26, 2:33], others[found.others[number, 0]])
 
 
+def test_reproduce_fig7_with_others(place):
+    pictures = place / "pictures"
+    one, elsewhere = str(sorted(pictures.glob("*.png"))[0]), ("--others", str(pictures))
+    told, _ = run(place, "reproduce", "fig7", "--images", one)
+    assert told["images"][0]["others"] is None
+    told, _ = run(place, "reproduce", "fig7", "--images", one, *elsewhere)
+    assert image.load(told["images"][0]["others"]).shape[1] > image.load(one).shape[1]
+
+
 def test_check(place):
     result = CliRunner().invoke(app, ["check", str(place / "net.keras")])
     assert result.exit_code == 0

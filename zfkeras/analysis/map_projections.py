@@ -97,7 +97,7 @@ def pool_of(
     Raises:
         ValueError: They are not of the size of `images`.
     """
-    pool = check_images(model, pictures(others, images.shape[1:3]))
+    pool = check_images(model, pictures(others, images.shape[1:3]), "other images")
     if pool.shape[1:] != images.shape[1:]:
         raise ValueError(
             f"The other images must be of the images' size, {images.shape[1:]}. "

@@ -35,6 +35,9 @@ def register(app: typer.Typer) -> None:
 def reproduce(
     what: Figure = typer.Argument(..., help="fig5, fig7, fig8 or table1."),
     images: list[Path] = typer.Option([], help="Pictures or folders [default: two photographs]."),
+    others: list[Path] = typer.Option(
+        [], help="Of fig7: where else to project a picture's map from [default: the others]."
+    ),
     landmarks: Path | None = typer.Option(
         None, help="Of fig8, table1: JSON of pictures and parts."
     ),
@@ -58,7 +61,16 @@ def reproduce(
 
     net, names = load_model(model), known_class_names(model, labels)
     job = _Job(
-        net, names, images, landmarks, layers, watched, patch_size, output, progress=not as_json
+        net,
+        names,
+        images,
+        others,
+        landmarks,
+        layers,
+        watched,
+        patch_size,
+        output,
+        progress=not as_json,
     )
     result = {"figure": what.value} | _EXPERIMENTS[what](job)
     trust.say(result, output / f"{what.value}.json", as_json)
@@ -71,6 +83,7 @@ class _Job:
     net: "keras.Model"
     names: tuple[str, ...] | None
     images: list[Path]
+    others: list[Path]
     landmarks: Path | None
     layers: str
     classes: Any
@@ -106,7 +119,8 @@ def _fig7(job: _Job) -> dict[str, Any]:
 
     options = {"patch_size": job.patch_size, "classes": job.classes, "progress": job.progress}
     layer = job.where("conv5")[0]
-    return fig7.run(job.net, job.pictures, job.output, layer, job.names, **options)
+    others = trust.gathered(job.others, job.net) if job.others else None
+    return fig7.run(job.net, job.pictures, job.output, layer, job.names, others=others, **options)
 
 
 def _fig8(job: _Job) -> dict[str, Any]:

@@ -85,10 +85,11 @@ def is_softmax(operation: Any) -> bool:
     return named or getattr(operation, "activation", None) is keras.activations.softmax
 
 
-def check_images(model: keras.Model, images: Any) -> Floats:
+def check_images(model: keras.Model, images: Any, called: str = "images") -> Floats:
     """The images as float32 (N, H, W, C), or an error that says why they do not fit the model.
 
     They may be an array, a picture, a folder or a `tf.data.Dataset`: see `zfkeras.data.pictures`.
+    Errors speak of them as what they are `called`.
     """
     expected = getattr(model, "input_shape", (None,) * 4)
     if not isinstance(expected, tuple) or len(expected) != 4:
@@ -101,14 +102,14 @@ def check_images(model: keras.Model, images: Any) -> Floats:
     fits = images.ndim == 4 and all(wanted in (None, size) for wanted, size in sizes)
     if not fits or not images.size:
         raise ValueError(
-            f"The images do not fit the model. Expected one or more of shape {expected}. "
-            f"Received: images with shape={images.shape}"
+            f"The {called} do not fit the model. Expected one or more of shape {expected}. "
+            f"Received: {called} with shape={images.shape}"
         )
     images = images.astype(np.float32)
     if not np.isfinite(images).all():
         raise ValueError(
-            "The images hold NaN or infinity. Expected finite pixels, usually 0..255. "
-            f"Received: images with {np.count_nonzero(~np.isfinite(images))} such values"
+            f"The {called} hold NaN or infinity. Expected finite pixels, usually 0..255. "
+            f"Received: {called} with {np.count_nonzero(~np.isfinite(images))} such values"
         )
     return images
 
