@@ -99,6 +99,7 @@ def occlude(
     from zfkeras.analysis.occlusion import occlusion
     from zfkeras.data.pictures import picture_files
     from zfkeras.models.loading import load_model
+    from zfkeras.report import occlusion as drawing
 
     net = load_model(model)
     pictures, names = fitted(images, net), _names_of_all(net, model, labels) if scores else None
@@ -120,9 +121,14 @@ def occlude(
         scores=scores,
         others=None if others is None else pool,
     )
-    results = _drawn(found, images, pictures, names, output)
-    for index, result in enumerate(results if found.others is not None else ()):
-        result |= _drawn_others(found, beside, pool, index, Path(result["picture"]))
+    arrays, results = found.save(output / "occlusion.npz"), []
+    for index, name in enumerate(_stems(images)):
+        path = output / f"{name}-occlusion.png"
+        picture, sheet = drawing.save(found, pictures, pool, index, path, names)
+        paths = {"image": str(images[index]), "picture": str(picture), "arrays": str(arrays)}
+        if sheet is not None:
+            paths["others_picture"] = str(sheet)
+        results.append(paths | _summary(found, index, names, beside))
     _report(results, as_json, _occlude_lines)
 
 
@@ -210,41 +216,6 @@ def _names_of_all(net: "keras.Model", model: str, labels: Path | None) -> tuple[
     return names
 
 
-def _drawn(
-    found: "Occlusion",
-    images: Sequence[Path],
-    pictures: "np.ndarray",
-    names: Sequence[str] | None,
-    output: Path,
-) -> list[dict[str, Any]]:
-    """Saves the arrays and each image's figure; what there is to say of each image."""
-    from zfkeras.report import figures
-    from zfkeras.report import occlusion as drawing
-
-    arrays, results = found.save(output / "occlusion.npz"), []
-    for index, name in enumerate(_stems(images)):
-        path = output / f"{name}-occlusion.png"
-        figures.save(drawing.figure(found, pictures, index, names), path)
-        paths = {"image": str(images[index]), "picture": str(path), "arrays": str(arrays)}
-        results.append(paths | _summary(found, index, names))
-    return results
-
-
-def _drawn_others(
-    found: "Occlusion", paths: Sequence[Path], pool: "np.ndarray", index: int, beside: Path
-) -> dict[str, Any]:
-    """Saves the rest of panel c beside an image's figure; which pictures it shows."""
-    from zfkeras import image
-    from zfkeras.report import occlusion as drawing
-
-    sheet = drawing.others(found, pool, index)
-    if sheet is None or found.others is None:
-        return {}
-    path = image.save(beside.with_name(f"{beside.stem}-others.png"), sheet)
-    shown = [str(paths[number]) for number in found.others[index]]
-    return {"others_picture": str(path), "others": shown}
-
-
 def _save_arrays(path: Path, arrays: dict[str, Any]) -> Path:
     import numpy as np
 
@@ -296,7 +267,9 @@ def _project_lines(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _summary(found: "Occlusion", index: int, names: Sequence[str] | None) -> dict[str, Any]:
+def _summary(
+    found: "Occlusion", index: int, names: Sequence[str] | None, beside: Sequence[Path]
+) -> dict[str, Any]:
     from zfkeras.report import figures
     from zfkeras.report import occlusion as drawing
 
@@ -317,6 +290,8 @@ def _summary(found: "Occlusion", index: int, names: Sequence[str] | None) -> dic
     if found.channel is not None and found.baseline_activation is not None:
         told["map"] = int(found.channel[index])
         told["map_total"] = float(found.baseline_activation[index])
+    if found.others is not None and found.others[index].size:
+        told["others"] = [str(beside[number]) for number in found.others[index]]
     if found.projection_error is not None:
         told["projection_error"] = found.projection_error
     return told

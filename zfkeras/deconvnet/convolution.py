@@ -136,15 +136,14 @@ def transpose_constant(
     oneDNN rearranges the weights of an adjoint at every call, but those of a plain convolution
     once if they are constant. A single unit's signal takes but one product.
     """
-    if kernel.shape[2] != depth:
-        return transpose(tf.constant(kernel), signal, strides, depth)
-    if tuple(signal.shape[1:3]) == (1, 1):
+    grouped = kernel.shape[2] != depth
+    if not grouped and tuple(signal.shape[1:3]) == (1, 1):
         filters = kernel.reshape(-1, kernel.shape[3]).T
         return tf.reshape(tf.matmul(signal[:, 0, 0], filters), [-1, *kernel.shape[:3]])
-    if tuple(strides) != (1, 1):
-        return transpose(tf.constant(kernel), signal, strides, depth)
-    around = [[0, 0], *([n - 1, n - 1] for n in kernel.shape[:2]), [0, 0]]
-    return tf.nn.conv2d(signal, kernel[::-1, ::-1].swapaxes(2, 3), 1, around)
+    if not grouped and tuple(strides) == (1, 1):
+        around = [[0, 0], *([n - 1, n - 1] for n in kernel.shape[:2]), [0, 0]]
+        return tf.nn.conv2d(signal, kernel[::-1, ::-1].swapaxes(2, 3), 1, around)
+    return transpose(tf.constant(kernel), signal, strides, depth)
 
 
 def _cut(full: Tensor, frame: Frame) -> Tensor:

@@ -7,10 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from zfkeras import image
 from zfkeras.analysis.occlusion import Occlusion, occlusion
 from zfkeras.image import Pictures
-from zfkeras.report import figures
 from zfkeras.report import occlusion as drawing
 
 
@@ -57,13 +55,11 @@ def run(
     pool, rows = pictures if others is None else np.asarray(others), []
     for number in range(len(pictures)):
         path = output / f"fig7-{number + 1}.png"
-        figures.save(drawing.figure(found, pictures, number, class_names), path)
-        sheet = drawing.others(found, pool, number)
-        beside = output / f"fig7-{number + 1}-others.png"
+        picture, sheet = drawing.save(found, pictures, pool, number, path, class_names)
         rows.append(
             {
-                "picture": str(path),
-                "others": None if sheet is None else str(image.save(beside, sheet)),
+                "picture": str(picture),
+                "others": None if sheet is None else str(sheet),
                 **_told(found, number, class_names),
             }
         )

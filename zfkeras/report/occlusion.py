@@ -1,6 +1,7 @@
 """The five panels of Fig. 7 from an `Occlusion`, as bare pictures and as a figure."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.patches import Patch
 from zfkeras import image
 from zfkeras.graph.geometry import Box
 from zfkeras.image import Colour, Picture, Pictures
+from zfkeras.report import figures
 from zfkeras.report.figures import COLOURS, INK, SMALL, class_name, panel, unit
 
 if TYPE_CHECKING:  # results are only read here: drawing needs no TensorFlow
@@ -58,6 +60,22 @@ def others(found: "Occlusion", pool: Pictures, index: int = 0) -> Picture | None
     shown = image.to_display(found.other_projections[index], CONTRAST)
     above = [pool[number] for number in found.others[index]]
     return image.grid([*above, *shown], columns=len(above))
+
+
+def save(
+    found: "Occlusion",
+    images: Pictures,
+    pool: Pictures,
+    index: int,
+    path: Path,
+    class_names: Sequence[str] | None = None,
+) -> tuple[Path, Path | None]:
+    """Saves one image's `figure` and, beside it as NAME-others.png, its `others` if any."""
+    figures.save(figure(found, images, index, class_names), path)
+    sheet = others(found, pool, index)
+    if sheet is None:
+        return path, None
+    return path, image.save(path.with_name(f"{path.stem}-others.png"), sheet)
 
 
 def classes_seen(found: "Occlusion", index: int = 0) -> dict[int, Colour]:
