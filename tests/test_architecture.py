@@ -19,6 +19,7 @@ LEVELS = {
     "layers": 2,
     "constraints": 2,
     "data": 3,
+    "regions": 3,
     "graph": 4,
     "training": 5,
     "models": 6,

@@ -17,7 +17,7 @@ from zfkeras.analysis.strongest import load_results
 from zfkeras.atlas import Winners, projecting, sheets, write_atlas
 from zfkeras.data.stream import stream
 from zfkeras.deconvnet.net import DeconvNet
-from zfkeras.graph.walking import receptive_field
+from zfkeras.graph.receptive_fields import receptive_field
 
 SIZE = (44, 38)
 

@@ -6,7 +6,7 @@ import pytest
 
 import zfkeras as zf
 from zfkeras.analysis.checks import check_model
-from zfkeras.deconvnet.reverse import rectify
+from zfkeras.deconvnet.rules import rectify
 
 import networks
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import zfkeras as zf
-from zfkeras.graph.geometry import ReceptiveField
+from zfkeras.regions.receptive_field import ReceptiveField
 
 import networks
 

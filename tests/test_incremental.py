@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from tqdm import tqdm
 
 import zfkeras as zf
-from zfkeras.analysis.incremental import coarse, grouping, watch
-from zfkeras.analysis.incremental.axis import Spans, Window
+from zfkeras.analysis.incremental import coarse, partitions, watch
 from zfkeras.analysis.incremental.sweep import Lines, Sweep
 from zfkeras.analysis.occluder import centres, occlude
+from zfkeras.regions.windows import Spans, Window, Windows
 
 layers = keras.layers
 CLASSES = 5
@@ -428,7 +428,9 @@ def test_spans_of_windows_against_loops():
         (5, 1, 0, 7, 2),
         (2, 3, 0, 4, 1),
     ):
-        window = Window(size, stride, before, length, dilation)
+        after = (length - 1) * stride + size - before - 11
+        window = Window(size, stride, before, after, dilation)
+        assert window.outputs(11) == length
         for start in range(11):
             for stop in range(start + 1, 12):
                 changed = [
@@ -443,11 +445,11 @@ def test_spans_of_windows_against_loops():
 
 
 def test_groups_trade_calls_for_work():
-    window = Window(3, 1, 1, 40)
+    window = Window(3, 1, 1, 1)
     spans = Spans(np.array([0, 2, 10, 20, 30]), np.array([3, 9, 20, 36, 40]), 40)
     output = window.spans(spans)
     few, many = (
-        grouping.partition((window, window), (spans, spans), (output, output), weight)
+        partitions.partition(Windows(window, window), (spans, spans), (output, output), weight)
         for weight in (1.0, 1e6)
     )
     assert [len(part.shapes) for part in few] == [1, 1]
@@ -490,14 +492,14 @@ PEAK = """
 import re
 import keras
 import numpy as np
-from zfkeras.analysis.incremental import grouping
+from zfkeras.analysis.incremental import partitions
 from zfkeras.analysis.incremental.sweep import Sweep
 from zfkeras.analysis.occluder import centres
 
 def peak():  # in kB; a process' maxrss would begin with that of the process that started it
     return int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
 
-grouping.CALL = grouping.WEIGHT = 0  # as many groups as there may be
+partitions.CALL = partitions.WEIGHT = 0  # as many groups as there may be
 pixels = keras.Input((28, 28, 3))
 x = keras.layers.Conv2D(512, 1)(pixels)
 x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(512, 3, padding="same")(x))

@@ -1,6 +1,7 @@
 """Local projection equals the projection of whole images, for every unit, border or not."""
 
 import itertools
+import re
 import runpy
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import tensorflow as tf
 import zfkeras as zf
 from zfkeras.deconvnet.local import cut_patches, iterate_units
 from zfkeras.deconvnet.local.groups import START, groups
+from zfkeras.deconvnet.rules import Rule, rectify
 
 import networks
 
@@ -86,7 +88,7 @@ def whole(deconv, images, layer, units):
     return np.array(pixels), np.array(values)
 
 
-def check(model, layer, tolerance=ALMOST, local=True, **choices):
+def check(model, layer, tolerance=ALMOST, local=True, sees_like=None, **choices):
     """Compares with whole images, and the boxes with the receptive field."""
     deconv = zf.DeconvNet(model, **choices)
     images = networks.images(model)
@@ -100,7 +102,7 @@ def check(model, layer, tolerance=ALMOST, local=True, **choices):
     np.testing.assert_array_equal(found.units, units)
     assert found.is_local == local
     if local:
-        field = zf.receptive_field(model, layer)
+        field = zf.receptive_field(sees_like or model, layer)
         boxes = [field.box(unit[1:3], images.shape[1:3]) for unit in units]
         np.testing.assert_array_equal(found.clipped_boxes, boxes)
         assert found.pixels.shape[1:3] == field.size
@@ -279,17 +281,58 @@ FALLBACKS = {
 }
 
 
+WHY_WHOLE = {
+    "upsampling": "'up_sampling2d.*' has more units than its input",
+    "transposed": "'conv2d_transpose.*' has more units than its input",
+    "your own rule": "not how far this one sees.*'doubled.*' of type Doubled",
+    "overwriting windows": "'max_pooling2d.*' of type MaxPooling2D has no reverse rule on crops",
+    "per-position weights": "'p_re_lu.*' of type PReLU has no reverse rule on crops",
+}
+
+
 @pytest.mark.parametrize("name", FALLBACKS)
 def test_what_is_not_local_is_computed_whole(name):
     tail, choices = FALLBACKS[name]
     found = check(
         net(*[layer.from_config(layer.get_config()) for layer in tail]),
         "conv",
-        tolerance=0,
         local=False,
         **choices,
     )
     np.testing.assert_array_equal(found.boxes, [[0, 0, 33, 41]] * len(found))
+    assert re.search(WHY_WHOLE[name], found.why_whole)
+
+
+class Leaky(keras.layers.Layer):
+    def call(self, x):
+        return keras.ops.leaky_relu(x, 0.25)
+
+
+LOCAL = {
+    "a rule of yours that works in place": (
+        [Leaky(), conv()],
+        {"rules": {Leaky: rectify}},
+    ),
+    "one that you declare to": (
+        [Doubled(), conv()],
+        {"rules": {Doubled: Rule(lambda _, signal: 2 * signal, reads=(), in_place=True)}},
+    ),
+    "a dense layer on maps": ([L.Dense(5, activation=RELU), conv()], {}),
+    "what does nothing at inference": (
+        [L.ActivityRegularization(), L.RandomFlip(), L.RandomInvert(), conv()],
+        {},
+    ),
+    "centre crop": ([L.CenterCrop(13, 15), conv()], {}),
+}
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_what_is_local(name):
+    tail, choices = LOCAL[name]
+    model = net(*[layer.from_config(layer.get_config()) for layer in tail])
+    layers = (L.ReLU() if isinstance(layer, Doubled | Leaky) else layer for layer in tail)
+    like = net(*[layer.from_config(layer.get_config()) for layer in layers])
+    check(model, "conv", sees_like=like, **choices)
 
 
 def test_overwriting_is_local_where_windows_do_not_overlap():

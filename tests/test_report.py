@@ -9,7 +9,7 @@ import pytest
 from zfkeras import image
 from zfkeras.analysis.occlusion import Occlusion
 from zfkeras.deconvnet.net import Projection
-from zfkeras.graph.geometry import ReceptiveField
+from zfkeras.regions.receptive_field import ReceptiveField
 from zfkeras.report import figures, page, views
 from zfkeras.report import occlusion as drawing
 

@@ -9,8 +9,9 @@ import tensorflow as tf
 import zfkeras as zf
 from zfkeras import ops
 from zfkeras.deconvnet import rules
-from zfkeras.deconvnet.convolution import Frame, one_filter_adjoint, phase_adjoint
+from zfkeras.deconvnet.adjoints import one_filter_adjoint, phase_adjoint, suits_phases
 from zfkeras.graph.walking import walk
+from zfkeras.regions.windows import Window, Windows
 
 import networks
 
@@ -138,10 +139,15 @@ CONVOLUTIONS = [
 ]
 
 
+def windows_over(size, window, strides, padding):
+    axes = zip(size, window, strides, strict=True)
+    return Windows(*(Window.sliding(*axis, padding) for axis in axes))
+
+
 @pytest.mark.parametrize(("size", "window", "strides", "padding"), CONVOLUTIONS)
 def test_fast_adjoints_equal_tensorflows(size, window, strides, padding, rng):
     kernel = rng.normal(size=(*window, 3, 5))
-    frame = Frame(size, window, strides, padding)
+    windows = windows_over(size, window, strides, padding)
     shape = tf.nn.conv2d(np.zeros((2, *size, 3)), kernel, strides, padding.upper()).shape
     dense = rng.normal(size=shape)
 
@@ -149,20 +155,23 @@ def test_fast_adjoints_equal_tensorflows(size, window, strides, padding, rng):
         return tf.nn.conv2d_transpose(signal, kernel, [2, *size, 3], strides, padding.upper())
 
     if strides[0] == strides[1] > 1:
-        found = phase_adjoint(tf.constant(kernel), tf.constant(dense), frame)
+        found = phase_adjoint(tf.constant(kernel), tf.constant(dense), windows, size)
         np.testing.assert_allclose(found, expected(dense), atol=1e-12)
     chosen = np.array([4, 1], "int32")
     maps = np.stack([dense[n, :, :, c] for n, c in enumerate(chosen)])
     sparse = maps[..., None] * np.eye(5)[chosen][:, None, None]
-    found = one_filter_adjoint(tf.constant(kernel), tf.constant(maps), chosen, frame)
+    found = one_filter_adjoint(tf.constant(kernel), tf.constant(maps), chosen, windows, size)
     np.testing.assert_allclose(found, expected(sparse), atol=1e-12)
 
 
 def test_phases_are_used_where_they_pay():
-    assert Frame((9, 9), (3, 3), (2, 2), "same").suits_phases(depth=3)
-    assert not Frame((9, 9), (3, 3), (2, 2), "same").suits_phases(depth=96)
-    assert not Frame((9, 9), (3, 3), (1, 1), "same").suits_phases(depth=3)
-    assert not Frame((9, 9), (3, 3), (2, 1), "same").suits_phases(depth=3)
+    def strided(*strides):
+        return windows_over((9, 9), (3, 3), strides, "same")
+
+    assert suits_phases(strided(2, 2), depth=3)
+    assert not suits_phases(strided(2, 2), depth=96)
+    assert not suits_phases(strided(1, 1), depth=3)
+    assert not suits_phases(strided(2, 1), depth=3)
 
 
 @pytest.mark.parametrize("padding", ["valid", "same", "ceil"])

@@ -9,11 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from zfkeras.deconvnet.reverse import op_name
 from zfkeras.deconvnet.rules import rules_for
-from zfkeras.graph.answers import is_softmax
+from zfkeras.graph.kinds import Role
+from zfkeras.graph.layer_kinds import ceiling, is_softmax, kind_of, op_name
 from zfkeras.graph.walking import Graph, Step, walk
-from zfkeras.layers import MaxPoolWithArgmax2D, PixelMean
 
 PROBLEM, CAUTION, NOTE = LEVELS = ("problem", "caution", "note")
 
@@ -174,8 +173,7 @@ def _head(graph: Graph, _: list[Step]) -> Iterator[Finding]:
 
 
 def _max_pools(graph: Graph, _: list[Step]) -> Iterator[Finding]:
-    pools = (keras.layers.MaxPooling2D, MaxPoolWithArgmax2D, keras.layers.GlobalMaxPooling2D)
-    if not any(isinstance(step.operation, pools) for step in graph.steps):
+    if not _where(graph, Role.MAX_POOL, Role.GLOBAL_MAX_POOL):
         yield Finding(
             CAUTION,
             "There is no max pooling",
@@ -187,8 +185,7 @@ def _max_pools(graph: Graph, _: list[Step]) -> Iterator[Finding]:
 
 
 def _average_pools(graph: Graph, _: list[Step]) -> Iterator[Finding]:
-    averages = (keras.layers.AveragePooling2D, keras.layers.GlobalAveragePooling2D)
-    found = _where(graph, lambda operation: isinstance(operation, averages))
+    found = _where(graph, Role.AVERAGE_POOL, Role.GLOBAL_AVERAGE)
     if found:
         yield Finding(
             NOTE,
@@ -244,12 +241,7 @@ def _dead_filters(graph: Graph, _: list[Step]) -> Iterator[Finding]:
 
 
 def _capped(graph: Graph, _: list[Step]) -> Iterator[Finding]:
-    def is_capped(operation: Any) -> bool:
-        own = getattr(operation, "max_value", None) is not None
-        activation = getattr(operation, "activation", None)
-        return own or activation is keras.activations.relu6 or op_name(operation) == "Relu6"
-
-    found = _where(graph, is_capped)
+    found = tuple(step.path for step in graph.steps if ceiling(step.operation) is not None)
     if found:
         yield Finding(
             NOTE,
@@ -260,8 +252,8 @@ def _capped(graph: Graph, _: list[Step]) -> Iterator[Finding]:
 
 
 def _skips(graph: Graph, _: list[Step]) -> Iterator[Finding]:
-    found = _where(graph, lambda operation: isinstance(operation, keras.layers.Add))
-    found = found or _where(graph, lambda o: op_name(o) == "Add", several=True)
+    merges = (step for step in graph.steps if kind_of(step).role is Role.MERGE)
+    found = tuple(step.path for step in merges if type(step.operation).__name__ == "Add")
     if found:
         yield Finding(
             NOTE,
@@ -273,10 +265,7 @@ def _skips(graph: Graph, _: list[Step]) -> Iterator[Finding]:
 
 
 def _pixels(graph: Graph, _: list[Step]) -> Iterator[Finding]:
-    scalers = (PixelMean, keras.layers.Rescaling, keras.layers.Normalization)
-    first = [step.operation for step in graph.steps[:6]]
-    arithmetic = ("Add", "Divide", "Multiply", "Subtract", "TrueDivide")
-    if not any(isinstance(o, scalers) or op_name(o) in arithmetic for o in first):
+    if not any(_is_preprocessing(step) for step in graph.steps[:6]):
         yield Finding(
             CAUTION,
             "No preprocessing layer",
@@ -287,13 +276,19 @@ def _pixels(graph: Graph, _: list[Step]) -> Iterator[Finding]:
         )
 
 
-def _where(graph: Graph, test: Any, several: bool = False) -> tuple[str, ...]:
-    """Paths of the steps whose operation passes a test (and that join several values)."""
-    return tuple(
-        step.path
-        for step in graph.steps
-        if test(step.operation) and (not several or len(step.inputs) > 1)
-    )
+def _is_preprocessing(step: Step) -> bool:
+    """Whether a step scales or shifts pixels; so does a 1x1 convolution of as many channels."""
+    kind, layer = kind_of(step), step.operation
+    if kind.role is Role.CONVOLUTION:
+        return layer.kernel_size == (1, 1) and layer.kernel.shape[2] == layer.kernel.shape[3]
+    arithmetic = op_name(layer) in ("Add", "Divide", "Multiply", "Subtract", "TrueDivide")
+    is_norm = isinstance(layer, keras.layers.BatchNormalization)
+    return arithmetic or kind.role is Role.SHIFT or (kind.role is Role.SCALE and not is_norm)
+
+
+def _where(graph: Graph, *roles: Role) -> tuple[str, ...]:
+    """Paths of the steps of these roles."""
+    return tuple(step.path for step in graph.steps if kind_of(step).role in roles)
 
 
 def _count(number: int, thing: str) -> str:

@@ -12,7 +12,7 @@ from zfkeras import image
 from zfkeras.analysis.strongest import TopActivations
 from zfkeras.analysis.top_index import class_name
 from zfkeras.atlas.sheets import DrawnMap
-from zfkeras.graph.geometry import ReceptiveField
+from zfkeras.regions.receptive_field import ReceptiveField
 from zfkeras.report import page
 
 CLASSES_NAMED, PREVIEWED = 3, 6

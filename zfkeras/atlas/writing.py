@@ -20,8 +20,9 @@ from zfkeras.atlas.projecting import Winners
 from zfkeras.atlas.sheets import DrawnMap
 from zfkeras.data.stream import Stream, stream
 from zfkeras.deconvnet.net import DeconvNet
-from zfkeras.graph.geometry import ReceptiveField
-from zfkeras.graph.walking import Graph, receptive_field, walk
+from zfkeras.graph.receptive_fields import receptive_field
+from zfkeras.graph.walking import Graph, walk
+from zfkeras.regions.receptive_field import ReceptiveField
 
 
 def write_atlas(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from zfkeras.analysis.occlusion import Occlusion
     from zfkeras.deconvnet.net import Projection
-    from zfkeras.graph.geometry import ReceptiveField
+    from zfkeras.regions.receptive_field import ReceptiveField
 
 _IMAGES = typer.Argument(..., help="Picture files.")
 _MODEL = typer.Option("imagenette", help="A .keras file, or the bundled net: imagenette.")
@@ -197,7 +197,7 @@ def known_class_names(model: str, labels: Path | None) -> tuple[str, ...] | None
 
 def field_or_none(net: "keras.Model", layer: str) -> "ReceptiveField | None":
     """A layer's receptive field; none where units have no field of their own (dense layers)."""
-    from zfkeras.graph.walking import receptive_field
+    from zfkeras.graph.receptive_fields import receptive_field
 
     try:
         return receptive_field(net, layer)

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from zfkeras.deconvnet.descent import Way, strongest
-from zfkeras.deconvnet.rules import METHODS
+from zfkeras.deconvnet.backward_pass import BackwardPass, strongest
+from zfkeras.deconvnet.rules import METHODS, OVERLAPS, check_rules
 from zfkeras.graph.walking import IMAGES, Graph, walk
 
 Tensor = Any
@@ -52,15 +52,17 @@ class DeconvNet:
         rule: What ReLUs do to the signal: "deconvnet" rectifies it, "gradient" gates it by the
             forward activation (and differentiates contrast normalisation and whatever else has no
             rule: the plain gradient times the activation), "guided" does both.
-        rules: Your own reverse rules, which go first: {layer class, name of a functional operation
-            such as "Gelu", or activation function: rule}. A rule is a function (call, signal) of
-            a `zfkeras.deconvnet.reverse.Call`; `rectify` and others there are ready to use.
+        rules: Your own reverse rules, which go first: {layer class, activation function, or the
+            name of one, of a functional operation or of an activation, such as "gelu": rule}. A
+            rule is a function (call, signal) of a `zfkeras.deconvnet.rules.Call`; `rectify` and
+            others there are ready to use.
         overlap: Where pooling windows share a switch, "sum" adds their values (the adjoint of
             the pooling, spec J3), "overwrite" keeps the last.
 
     Raises:
         TypeError: `model` is no Keras model, or `rules` is no mapping to functions.
-        ValueError: The model can't be walked, `rule` or `overlap` is unknown, or Keras runs on
+        ValueError: The model can't be walked, `rule` or `overlap` is unknown, a name in `rules` is
+            that of nothing in the model, or Keras runs on
             another backend than TensorFlow.
 
     Example:
@@ -85,11 +87,11 @@ class DeconvNet:
                 f"again. Received: backend={keras.backend.backend()!r}"
             )
         _check_choice("rule", rule, METHODS)
-        _check_choice("overlap", overlap, ("sum", "overwrite"))
-        _check_rules(rules)
+        _check_choice("overlap", overlap, tuple(OVERLAPS))
         self.graph: Graph = walk(model)
+        check_rules(rules, self.graph.steps)
         self._choices = (rule, overlap, dict(rules or {}))
-        self._ways: dict[str, Way] = {}
+        self._ways: dict[str, BackwardPass] = {}
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -170,9 +172,9 @@ class DeconvNet:
         """
         return self._way(layer).project_tensors(images, channels)
 
-    def _way(self, layer: str) -> Way:
+    def _way(self, layer: str) -> BackwardPass:
         if layer not in self._ways:
-            self._ways[layer] = Way(self.graph, layer, *self._choices)
+            self._ways[layer] = BackwardPass(self.graph, layer, *self._choices)
         return self._ways[layer]
 
 
@@ -188,16 +190,18 @@ class _Chosen:
 _Part = tuple[_Chosen, slice, np.ndarray]  # some of the chosen units' pixels, and which they are
 
 
-def _one_each(way: Way, images: Tensor, wanted: Any, position: Any, _: int) -> Iterator[_Part]:
+def _one_each(
+    way: BackwardPass, images: Tensor, wanted: Any, position: Any, _: int
+) -> Iterator[_Part]:
     """One unit for each image, up and down in one graph: the pools needn't run twice."""
     channels = tf.fill([len(images)], -1 if isinstance(wanted, int) else wanted[0])
-    trip = way.traced_trip(tuple(images.shape[1:]), whole=position == "all")
-    pixels, *chosen = (x.numpy() for x in trip(images, channels))
+    project_one = way.traced_project_one(tuple(images.shape[1:]), whole=position == "all")
+    pixels, *chosen = (x.numpy() for x in project_one(images, channels))
     yield _Chosen(*(x[:, None] for x in chosen)), slice(None), pixels
 
 
 def _several(
-    way: Way, images: Tensor, wanted: Any, position: Any, batch_size: int
+    way: BackwardPass, images: Tensor, wanted: Any, position: Any, batch_size: int
 ) -> Iterator[_Part]:
     """Several units for each image, which goes up once."""
     size = tuple(images.shape[1:])
@@ -242,14 +246,6 @@ def _empty(images: int, channels: int, pixel_shape: tuple, layer: str) -> Projec
 def _check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise ValueError(f"`{name}` must be one of {tuple(allowed)}. Received: {name}={value!r}")
-
-
-def _check_rules(rules: Any) -> None:
-    if not isinstance(rules or {}, Mapping) or not all(map(callable, (rules or {}).values())):
-        raise TypeError(
-            "`rules` must map layer classes, operation names or activation functions to functions "
-            f"(call, signal) -> signal. Received: rules={rules!r}"
-        )
 
 
 def check_pixels(images: Any, graph: Graph) -> np.ndarray:

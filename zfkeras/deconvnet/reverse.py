@@ -11,11 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from zfkeras import ops
-from zfkeras.deconvnet.convolution import Frame, one_filter_adjoint, phase_adjoint, plain_adjoint
+from zfkeras.deconvnet.adjoints import (
+    one_filter_adjoint,
+    phase_adjoint,
+    plain_adjoint,
+    suits_phases,
+)
+from zfkeras.graph.layer_kinds import ceiling, linear_part
+from zfkeras.graph.layer_windows import pair, sliding
 from zfkeras.graph.walking import Step
 
 Tensor = Any
@@ -84,11 +90,14 @@ class Rule:
         down: The function (call, signal) -> signal, or signals where there are several inputs.
         reads: Which of the forward tensors, "inputs" and "output", it reads the values of.
         one_channel: Whether it takes a `OneChannel` signal as it is.
+        in_place: Whether it does the same to the signal in every place by itself. Then units are
+            projected on crops, if the rest of their way allows it.
     """
 
     down: Callable[[Call, Any], Any]
     reads: tuple[str, ...] = ("inputs", "output")
     one_channel: bool = False
+    in_place: bool = False
 
     def __call__(self, call: Call, signal: Any) -> Any:
         """Takes the signal one layer down."""
@@ -107,9 +116,9 @@ def _rectify(_: Call, signal: Any) -> Any:
 
 def _gate(call: Call, signal: Tensor) -> Tensor:
     is_open = call.output > 0
-    ceiling = _ceiling(call.layer)
-    if ceiling is not None:
-        is_open &= call.output < tf.cast(ceiling, call.output.dtype)
+    flat_above = ceiling(call.layer)
+    if flat_above is not None:
+        is_open &= call.output < tf.cast(flat_above, call.output.dtype)
     return tf.where(is_open, signal, tf.zeros_like(signal))
 
 
@@ -141,13 +150,13 @@ def _overwrite(call: Call, signal: Tensor) -> Tensor:
     return ops.max_unpool(signal, switches, size, overlap="overwrite")
 
 
-identity = Rule(_identity, reads=(), one_channel=True)
+identity = Rule(_identity, reads=(), one_channel=True, in_place=True)
 """Hands the signal on: dropout; contrast normalisation on the way down (spec C2.5)."""
 
-rectify = Rule(_rectify, reads=(), one_channel=True)
+rectify = Rule(_rectify, reads=(), one_channel=True, in_place=True)
 """``max(signal, 0)``: the deconvnet's ReLU, whatever the forward pass saw (spec C2.2)."""
 
-gate = Rule(_gate, reads=("output",))
+gate = Rule(_gate, reads=("output",), in_place=True)
 """Keeps the signal where the forward ReLU was open: the gradient's ReLU (spec C6)."""
 
 adjoint = Rule(_adjoint, reads=())
@@ -188,17 +197,17 @@ def _linear_adjoint(call: Call, signal: Any) -> Any:
 def _convolution_adjoint(call: Call, signal: Any) -> Any:
     """The adjoint of a Conv2D, by the cheapest of several exact ways."""
     conv, shape = call.layer, call.inputs[0].shape
-    own_operation = type(conv).convolution_op is not keras.layers.Conv2D.convolution_op
-    if own_operation or tuple(conv.dilation_rate) != (1, 1):
+    if tuple(conv.dilation_rate) != (1, 1):
         return _linear_adjoint(call, as_dense(signal))
     kernel, grouped = tf.cast(conv.kernel, signal.dtype), conv.kernel.shape[2] != shape[3]
     if shape[1:3].is_fully_defined():
-        frame = Frame(tuple(shape[1:3]), conv.kernel_size, conv.strides, conv.padding)
+        size = tuple(shape[1:3])
+        windows = sliding(conv, size)
         if isinstance(signal, OneChannel) and not grouped:
-            return one_filter_adjoint(kernel, signal.maps, signal.channels, frame)
-        if frame.suits_phases(depth=shape[3]) and not grouped:
-            return phase_adjoint(kernel, as_dense(signal), frame)
-        return plain_adjoint(kernel, as_dense(signal), frame, shape[3])
+            return one_filter_adjoint(kernel, signal.maps, signal.channels, windows, size)
+        if suits_phases(windows, depth=shape[3]) and not grouped:
+            return phase_adjoint(kernel, as_dense(signal), windows, size)
+        return plain_adjoint(kernel, as_dense(signal), windows, size, shape[3])
     # Not by Keras' own operation: it compiles grouped convolutions with XLA, whose adjoints are
     # twelve times slower on a CPU.
     signal, padding = as_dense(signal), conv.padding.upper()
@@ -208,76 +217,6 @@ def _convolution_adjoint(call: Call, signal: Any) -> Any:
     return pull_back(convolve, call.blank_inputs(signal), signal)
 
 
-def linear_part(layer: Any) -> Callable[[Tensor], Tensor]:
-    """A layer without its bias and built-in activation."""
-    kind = known_type(layer, LINEAR)
-    if kind is None:
-        raise ValueError(
-            f"Only layers of type {', '.join(cls.__name__ for cls in LINEAR)} have a linear part. "
-            f"Received: layer={layer!r}"
-        )
-    return functools.partial(LINEAR[kind], layer)
-
-
-def logits(layer: Any, x: Tensor) -> Tensor:
-    """What a layer with an activation built in computes before that activation."""
-    x = x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
-    output = linear_part(layer)(x)
-    return output + tf.cast(layer.bias, x.dtype) if layer.use_bias else output
-
-
-def _depthwise(layer: Any, x: Tensor) -> Tensor:
-    kernel = keras.ops.cast(layer.kernel, x.dtype)
-    return keras.ops.depthwise_conv(
-        x, kernel, layer.strides, layer.padding, layer.data_format, layer.dilation_rate
-    )
-
-
-def _separable(layer: Any, x: Tensor) -> Tensor:
-    kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
-    depthwise, pointwise = (keras.ops.cast(kernel, x.dtype) for kernel in kernels)
-    return keras.ops.separable_conv(
-        x,
-        depthwise,
-        pointwise,
-        layer.strides,
-        layer.padding,
-        layer.data_format,
-        layer.dilation_rate,
-    )
-
-
-def _transposed(layer: Any, x: Tensor) -> Tensor:
-    return keras.ops.conv_transpose(
-        x,
-        keras.ops.cast(layer.kernel, x.dtype),
-        layer.strides,
-        layer.padding,
-        layer.output_padding,
-        layer.data_format,
-        layer.dilation_rate,
-    )
-
-
-def _convolve(layer: Any, x: Tensor) -> Tensor:
-    return layer.convolution_op(x, keras.ops.cast(layer.kernel, x.dtype))
-
-
-def _dense(layer: Any, x: Tensor) -> Tensor:
-    return keras.ops.matmul(x, keras.ops.cast(layer.kernel, x.dtype))
-
-
-# The linear part of the layers that can have an activation built in: without it, without bias.
-LINEAR: dict[type, Callable[[Any, Tensor], Tensor]] = {
-    keras.layers.Conv1D: _convolve,
-    keras.layers.Conv2D: _convolve,
-    keras.layers.Conv2DTranspose: _transposed,
-    keras.layers.Dense: _dense,
-    keras.layers.DepthwiseConv2D: _depthwise,
-    keras.layers.SeparableConv2D: _separable,
-}
-
-
 convolution_adjoint = Rule(_convolution_adjoint, reads=(), one_channel=True)
 """The transposed filters of a Conv2D (spec C2.3)."""
 
@@ -285,41 +224,12 @@ linear_adjoint = Rule(_linear_adjoint, reads=())
 """The transpose of the other layers that can have an activation built in, without it."""
 
 
-def _ceiling(operation: Any) -> float | None:
-    """The value above which a rectifier is flat."""
-    function = getattr(operation, "activation", operation)
-    if known_type(function, (keras.layers.ReLU,)):
-        return function.max_value
-    six = (keras.activations.relu6, keras.ops.relu6, tf.nn.relu6)
-    return 6.0 if function in six or op_name(function) == "Relu6" else None
-
-
 def _pooling(pool: Any) -> tuple[Any, Any, str]:
-    window = _pair(pool.pool_size)
-    return window, _pair(pool.strides) if pool.strides else window, pool.padding
-
-
-def _pair(size: Any) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else tuple(size)
+    window = pair(pool.pool_size)
+    return window, pair(pool.strides or window), pool.padding
 
 
 def blank(x: Tensor, signal: Tensor) -> Tensor:
     """Zeros in the shape of `x`, but a row for each row of `signal`, in its dtype."""
     blank = tf.zeros(tf.concat([tf.shape(signal)[:1], tf.shape(x)[1:]], 0), signal.dtype)
     return tf.ensure_shape(blank, [None, *x.shape[1:]])
-
-
-def known_type(operation: Any, table: Any) -> Any:
-    """The class in `table` that `operation` is; None too for one that overrides its `call`."""
-    kind: Any = type(operation)
-    for cls in kind.__mro__:
-        if cls in table:
-            return cls if kind.call is cls.call else None
-    return None
-
-
-def op_name(operation: Any) -> str:
-    """The class name of one of Keras' functional operations, "" for a layer."""
-    if isinstance(operation, keras.layers.Layer):
-        return ""
-    return type(operation).__name__ if type(operation).__module__.startswith("keras.") else ""

@@ -15,7 +15,7 @@ from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.demo.budget import Budget
 from zfkeras.demo.learning import Trained
 from zfkeras.graph.answers import Answers
-from zfkeras.graph.walking import receptive_field
+from zfkeras.graph.receptive_fields import receptive_field
 from zfkeras.image import Picture, Pictures
 from zfkeras.models.loading import load_class_names, load_model
 from zfkeras.report import figures, views

@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from zfkeras.data.pictures import pictures
+from zfkeras.graph.layer_kinds import is_softmax
 from zfkeras.graph.walking import walk
 
 Floats = NDArray[np.float32]
@@ -77,12 +78,6 @@ def ends_in_softmax(model: keras.Model) -> bool:
             f"Sequential model, or softmax=True or False. Received: model={model.name!r}"
         ) from error
     return is_softmax(last)
-
-
-def is_softmax(operation: Any) -> bool:
-    """Whether a layer or functional operation ends in a softmax."""
-    named = type(operation).__name__ == "Softmax"  # the layer, or keras.ops.softmax
-    return named or getattr(operation, "activation", None) is keras.activations.softmax
 
 
 def check_images(model: keras.Model, images: Any, called: str = "images") -> Floats:

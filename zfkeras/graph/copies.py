@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zfkeras.graph.answers import is_softmax
+from zfkeras.graph.layer_kinds import is_softmax
 from zfkeras.graph.walking import IMAGES, Step, walk
 
 ORDERS = ("cascading", "independent")

@@ -4,17 +4,12 @@ The model is read, never changed: no clone, no new nodes on its layers, no swapp
 """
 
 import difflib
-import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-import tensorflow as tf
-
-from zfkeras.graph.fields import field_over
-from zfkeras.graph.geometry import ReceptiveField
 
 Tensor = Any
 Values = dict[int, Tensor]
@@ -267,58 +262,3 @@ def _plain_names(paths: dict[str, int]) -> tuple[dict[str, int], dict[str, tuple
     unique = {end: paths[found[0]] for end, found in ends.items() if len(found) == 1}
     several = {end: tuple(found) for end, found in ends.items() if end not in unique | paths}
     return unique | paths, several
-
-
-def receptive_field(
-    model: keras.Model, layer: str, image_size: tuple[int, int] | None = None
-) -> ReceptiveField:
-    """The box of pixels that can influence a unit of a layer (spec C5).
-
-    Branches are united: the result holds every pixel that any path reaches. Contrast
-    normalisation couples channels, not positions, and doesn't widen it.
-
-    Args:
-        model: Functional or Sequential Keras model; see `walk`.
-        layer: Name of the layer.
-        image_size: (H, W), for models that don't fix it.
-
-    Returns:
-        The `ReceptiveField`; its `box(position, image_size)` gives the pixels of one unit.
-
-    Raises:
-        ValueError: Unknown layer; a layer on the way of which it isn't known how far it sees;
-            branches that meet with different strides.
-
-    Example:
-        >>> pixels = keras.Input((224, 224, 3))
-        >>> maps = keras.layers.Conv2D(4, 7, strides=2, name="conv1")(pixels)
-        >>> model = keras.Model(pixels, keras.layers.MaxPooling2D(3, 2, name="pool1")(maps))
-        >>> receptive_field(model, "pool1")
-        ReceptiveField(size=(11, 11), jump=(4, 4), start=(5.0, 5.0))
-    """
-    graph = walk(model)
-    target = graph.find(layer)
-    steps = graph.steps_to(target)
-    sizes = _map_sizes(graph, steps, image_size)
-    fields = {IMAGES: ReceptiveField()}
-    for step in steps:
-        below = functools.reduce(ReceptiveField.union, [fields[i] for i in step.inputs])
-        field = field_over(step.operation, step.arguments, below, sizes[step.inputs[0]])
-        fields.update(dict.fromkeys(step.outputs, field))
-    return fields[target]
-
-
-def _map_sizes(
-    graph: Graph, steps: Sequence[Step], image_size: tuple[int, int] | None
-) -> dict[int, tuple[int | None, ...]]:
-    """(H, W) of each value, found by running the steps on a batch that holds nothing yet."""
-    shape = graph.shapes[IMAGES]
-    images = tf.TensorSpec((None, *(image_size or shape[1:3]), shape[3]), graph.dtype)
-    sizes = {}
-
-    def note(images: Tensor) -> None:
-        for i, x in graph.run(images, steps).items():
-            sizes[i] = tuple(x.shape[1:3]) if len(x.shape) == 4 else ()
-
-    tf.function(note, autograph=False).get_concrete_function(images)
-    return sizes

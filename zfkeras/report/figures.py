@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from zfkeras import image
-from zfkeras.graph.geometry import Box, ReceptiveField
 from zfkeras.image import Colour, Picture, Pictures
+from zfkeras.regions.receptive_field import Box, ReceptiveField
 
 if TYPE_CHECKING:  # results are only read here: drawing needs no TensorFlow
     from zfkeras.deconvnet.net import Projection

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from zfkeras import image
-from zfkeras.graph.geometry import Box
 from zfkeras.image import Colour, Picture, Pictures
+from zfkeras.regions.receptive_field import Box
 from zfkeras.report import figures
 from zfkeras.report.figures import COLOURS, INK, SMALL, class_name, panel, unit
 

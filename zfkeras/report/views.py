@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zfkeras.graph.geometry import ReceptiveField
 from zfkeras.image import Pictures
+from zfkeras.regions.receptive_field import ReceptiveField
 from zfkeras.report import figures
 from zfkeras.report import occlusion as drawing
 

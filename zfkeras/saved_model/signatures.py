@@ -15,7 +15,7 @@ import tensorflow as tf
 from zfkeras.analysis.occluder import occlude
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.graph.answers import Answers
-from zfkeras.graph.walking import receptive_field
+from zfkeras.graph.receptive_fields import receptive_field
 from zfkeras.saved_model import checks, pictures
 from zfkeras.training.evaluation import input_size
 

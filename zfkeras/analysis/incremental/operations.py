@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from zfkeras.analysis.incremental.axis import Ints, Spans, clipped, union
-from zfkeras.analysis.incremental.grouping import Partition
 from zfkeras.analysis.incremental.mosaic import Frame, Mosaic, as_picture, box_sums
+from zfkeras.analysis.incremental.partitions import Partition
+from zfkeras.regions.windows import HERE, Ints, Spans, Windows, union
 
 Tensor = Any
 Area = tuple[Spans, Spans]
@@ -206,41 +206,35 @@ class Merge(Operation):
 
 @dataclass(frozen=True, eq=False)
 class Resample(Operation):
-    """Output pixel o is input pixel ``o * step // repeat - before``, or a constant outside.
+    """Each output pixel is one of the input's, or a constant where its window is outside the map.
 
     Padding, cropping, nearest upsampling, and every n-th pixel.
 
     Attributes:
-        before: Padding (negative: cropping) at the top and left.
-        after: The same at the bottom and right.
-        repeat: How often each pixel is repeated.
-        step: Every how manieth pixel is taken.
+        over: (H, W) of the input -> which pixel it is: windows of one row and column each,
+            transposed where pixels are repeated.
     """
 
-    before: Pair = (0, 0)
-    after: Pair = (0, 0)
-    repeat: Pair = (1, 1)
-    step: Pair = (1, 1)
+    over: Callable[[Sequence[int]], Windows] = lambda _: HERE
+
+    def _windows(self, area: Area) -> Windows:
+        return self.over([spans.length for spans in area])
 
     def area(self, inputs: Sequence[Area]) -> Area | None:
         """The copies of the input's boxes."""
-        rows, columns = (self._spans(axis, spans) for axis, spans in enumerate(inputs[0]))
+        try:
+            windows = self._windows(inputs[0])
+        except ValueError:  # it doesn't move these pixels, as a CenterCrop that enlarges
+            return None
+        rows, columns = (w.spans(s) for w, s in zip(windows, inputs[0], strict=True))
         return rows, columns
-
-    def _spans(self, axis: int, spans: Spans) -> Spans:
-        before, repeat, step = self.before[axis], self.repeat[axis], self.step[axis]
-        padded = spans.length + before + self.after[axis]
-        start = -(-(spans.start + before) * repeat // step)
-        stop = ((spans.stop + before) * repeat - 1) // step + 1
-        return clipped(start, stop, -(-padded * repeat // step))
 
     def plan(self, site: Site) -> Any:
         """Where the input has the output's pixels."""
+        (area,) = site.inputs
         return [
-            spans.find(
-                out.lines, (out.pixels * self.step[axis]) // self.repeat[axis] - self.before[axis]
-            )
-            for axis, (spans, out) in enumerate(zip(site.inputs[0], site.output, strict=True))
+            spans.find(out.lines, window.below(out.pixels, out.pixels + 1)[0])
+            for window, spans, out in zip(self._windows(area), area, site.output, strict=True)
         ]
 
     def local(self, call: Call) -> Mosaic:

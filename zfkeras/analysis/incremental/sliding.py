@@ -7,9 +7,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from zfkeras import ops
-from zfkeras.analysis.incremental.axis import Ints, Spans, Window
-from zfkeras.analysis.incremental.grouping import Cut, Partition, Shape, cut, partition, reaches
 from zfkeras.analysis.incremental.mosaic import Boxes, Mosaic, Slices, slide
 from zfkeras.analysis.incremental.operations import (
     Area,
@@ -19,12 +16,19 @@ from zfkeras.analysis.incremental.operations import (
     Partitions,
     Site,
     Tensor,
-    Weights,
     shared,
 )
+from zfkeras.analysis.incremental.partitions import (
+    Cut,
+    Partition,
+    Shape,
+    cut,
+    partition,
+    reaches,
+)
+from zfkeras.regions.windows import Ints, Spans, Window, Windows
 
 Pads = list[list[int]]
-_PADDING = {"valid": lambda *_: (0, 0), "same": ops.same_padding, "ceil": ops.ceil_padding}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,16 +54,10 @@ class Sliding(Operation):
     skips: tuple[bool, bool] = (False, False)
     nearest: bool = False
 
-    def windows(self, area: Area) -> tuple[Window, Window]:
+    def windows(self, area: Area) -> Windows:
         """The window along rows and along columns."""
-        rows, columns = (self._window(axis, spans.length) for axis, spans in enumerate(area))
-        return rows, columns
-
-    def _window(self, axis: int, length: int) -> Window:
-        size, stride = (self.size[axis] - 1) * self.dilation[axis] + 1, self.strides[axis]
-        before, after = _PADDING[self.padding](length, size, stride)
-        count = (length + before + after - size) // stride + 1
-        return Window(size, stride, before, count, self.dilation[axis])
+        axes = zip(area, self.size, self.strides, self.dilation, strict=True)
+        return Windows(*(Window.sliding(n.length, k, s, self.padding, d) for n, k, s, d in axes))
 
     def area(self, inputs: Sequence[Area]) -> Area | None:
         """The windows that see a change."""
@@ -117,7 +115,7 @@ class _Axis:
         self._nearest = nearest
         reach = reaches(window, spans, output)
         self._spans, self._output = spans, output
-        self._origins = window.origins(output)
+        self._origins, _ = window.below(output.start, output.stop)
         self._shapes = partition.shapes
         groups = partition.groups[lines]
         self._members = [np.flatnonzero(groups == k) for k in range(len(partition.shapes))]
@@ -228,17 +226,12 @@ class AveragePooling(Sliding):
     def plan(self, site: Site) -> Any:
         """The slices, and the share of one pixel in each window's mean along each axis."""
         shares = [
-            self._share(window, spans.length, out.pixels)
+            (1 / window.inside(out.pixels, spans.length)).astype(np.float32)
             for window, spans, out in zip(
                 self.windows(site.inputs[0]), site.inputs[0], site.output, strict=True
             )
         ]
         return super().plan(site), shares
-
-    def _share(self, window: Window, length: int, rows: Ints) -> Weights:
-        first = rows * window.stride - window.before
-        count = np.minimum(first + window.size, length) - np.maximum(first, 0)
-        return (1 / count).astype(np.float32)
 
     def local(self, call: Call) -> Mosaic:
         """The sums of the windows, divided."""
@@ -271,3 +264,43 @@ class MaxPooling(Sliding):
         """The maxima of the windows."""
         window = self.size, self.strides, "VALID"
         return lambda boxes, pads: tf.nn.max_pool2d(tf.pad(boxes, pads), *window)
+
+
+@dataclass(frozen=True, eq=False)
+class MapDense(Sliding):
+    """A dense layer on a flattened map: one window, as large as the map.
+
+    Only the rows of boxes are cut out, not their columns: the weights of a few rows of the map lie
+    together in memory.
+
+    Attributes:
+        kernel: The layer's own variable, (h w C, D); a copy of it could be large.
+    """
+
+    is_last = True
+    kernel: Any = None
+
+    def area(self, inputs: Sequence[Area]) -> Area | None:
+        """None: the output has no places."""
+
+    def partitions(self, inputs: Sequence[Area], output: Any, calls: int) -> Partitions | None:
+        """Groups of boxes with about the same rows."""
+        output = super().area(inputs)
+        return super().partitions(inputs, output, calls)
+
+    def plan(self, site: Site) -> Any:
+        """The boxes of each group, and where their results are."""
+        return super().plan(site._replace(output=super().area(site.inputs)))
+
+    def local(self, call: Call) -> Tensor:
+        """The whole image's output and the layer of the change, (I J, D)."""
+        rows, _ = call.partitions
+        depth = call.inputs[0].clean.shape[2] * call.inputs[0].clean.shape[3]
+
+        def layer(boxes: Tensor, i: int, _: int) -> Tensor:
+            first, end = rows.shapes[i].lead, self.size[0] - rows.shapes[i].tail
+            kernel = tf.convert_to_tensor(self.kernel)[first * depth : end * depth]
+            return tf.matmul(tf.reshape(boxes, [-1, (end - first) * depth]), kernel)
+
+        change = slide(call.inputs[0].change_boxes, layer, *call.plan)
+        return call.clean + tf.reshape(change, [-1, change.shape[-1]])

@@ -7,17 +7,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from zfkeras.analysis.incremental.mosaic import Mosaic, slide
+from zfkeras.analysis.incremental.mosaic import Mosaic
 from zfkeras.analysis.incremental.operations import (
     Area,
     Call,
     Operation,
-    Partitions,
-    Site,
     Tensor,
     shared,
 )
-from zfkeras.analysis.incremental.sliding import Convolution, Sliding
+from zfkeras.analysis.incremental.sliding import Convolution
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,43 +68,3 @@ class TapSum(Convolution):
             inputs[0], self.kernel, self.strides, self.padding.upper(), dilations=self.dilation
         )
         return sums + tf.gather(tf.constant(self.bias), self.channel)
-
-
-@dataclass(frozen=True, eq=False)
-class MapDense(Sliding):
-    """A dense layer on a flattened map: one window, as large as the map.
-
-    Only the rows of boxes are cut out, not their columns: the weights of a few rows of the map lie
-    together in memory.
-
-    Attributes:
-        kernel: The layer's own variable, (h w C, D); a copy of it could be large.
-    """
-
-    is_last = True
-    kernel: Any = None
-
-    def area(self, inputs: Sequence[Area]) -> Area | None:
-        """None: the output has no places."""
-
-    def partitions(self, inputs: Sequence[Area], output: Any, calls: int) -> Partitions | None:
-        """Groups of boxes with about the same rows."""
-        output = super().area(inputs)
-        return super().partitions(inputs, output, calls)
-
-    def plan(self, site: Site) -> Any:
-        """The boxes of each group, and where their results are."""
-        return super().plan(site._replace(output=super().area(site.inputs)))
-
-    def local(self, call: Call) -> Tensor:
-        """The whole image's output and the layer of the change, (I J, D)."""
-        rows, _ = call.partitions
-        depth = call.inputs[0].clean.shape[2] * call.inputs[0].clean.shape[3]
-
-        def layer(boxes: Tensor, i: int, _: int) -> Tensor:
-            first, end = rows.shapes[i].lead, self.size[0] - rows.shapes[i].tail
-            kernel = tf.convert_to_tensor(self.kernel)[first * depth : end * depth]
-            return tf.matmul(tf.reshape(boxes, [-1, (end - first) * depth]), kernel)
-
-        change = slide(call.inputs[0].change_boxes, layer, *call.plan)
-        return call.clean + tf.reshape(change, [-1, change.shape[-1]])

@@ -8,11 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from zfkeras.analysis.incremental.layers import Shapes, Stage, flat_dense, stages
 from zfkeras.analysis.incremental.operations import Affine, Operation, PointConvolution, Pointwise
-from zfkeras.analysis.incremental.pointwise import Stage
 from zfkeras.analysis.incremental.sliding import Convolution, DepthwiseConvolution
 from zfkeras.analysis.incremental.special import TapProducts, TapSum
-from zfkeras.analysis.incremental.stages import Shapes, flat_dense, stages
 from zfkeras.graph.walking import Step
 
 
@@ -49,7 +48,7 @@ def _links(steps: Sequence[Step], shapes: Shapes, kept: Container[int]) -> Itera
         if between in makers and readers[between] == 1 and between not in kept:
             inputs = makers[between].inputs
             parts = flat_dense(makers[between], step, shapes[inputs[0]])
-            if parts is not None:
+            if parts:
                 joined[between] = inputs, step.outputs, parts
     for step in steps:
         if step.outputs[0] not in joined:

@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from zfkeras.analysis.incremental.axis import Ints, Spans, clipped
 from zfkeras.analysis.incremental.mosaic import Boxes, Frame, Mosaic, box_sums
 from zfkeras.analysis.incremental.operations import Area, Call, Operation, Partitions, Site
 from zfkeras.analysis.incremental.steps import operations, single_map
 from zfkeras.graph.walking import IMAGES, walk
+from zfkeras.regions.windows import Ints, Spans, clipped
 
 Tensor = Any
 Floats = NDArray[np.float32]

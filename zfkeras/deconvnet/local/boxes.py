@@ -9,51 +9,37 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zfkeras.graph.fields import field_over
-from zfkeras.graph.geometry import ReceptiveField
+from zfkeras.graph.layer_kinds import windows_of
 from zfkeras.graph.walking import Step
+from zfkeras.regions.windows import HERE, Windows
 
 Size = tuple[int, int]
 Interval = tuple[np.ndarray, np.ndarray]  # low and high (exclusive), one for each unit
 
 
-@dataclass(frozen=True)
-class Window:
-    """What the unit at the origin of a layer sees of its input, pairs of (rows, columns)."""
-
-    size: Size
-    strides: Size
-    before: Size
-
-    def under(self, interval: Interval, axis: int) -> Interval:
-        """The input that an interval of units sees."""
-        low, high = interval
-        step, first = self.strides[axis], -self.before[axis]
-        return low * step + first, (high - 1) * step + first + self.size[axis]
-
-
-def window_of(step: Step, sizes: Mapping[int, Size]) -> Window:
-    """The window of a layer over maps of the given sizes.
+def local_windows(step: Step, sizes: Mapping[int, Size]) -> Windows:
+    """The windows of a layer over maps of the given sizes.
 
     Raises:
-        ValueError: It is not known how far the layer sees, or it isn't a moving window.
+        ValueError: It is not known how far the layer sees, or its units don't move by whole rows.
     """
     size = sizes[step.inputs[0]]
     if any(sizes[i] != size for i in step.inputs):
         raise ValueError(
-            f"The inputs must be of one size. Received: {[sizes[i] for i in step.inputs]}"
+            f"Layer '{step.path}' has inputs of unequal sizes. Allowed are maps of one size. "
+            f"Received: {[sizes[i] for i in step.inputs]}"
         )
-    field = field_over(step.operation, step.arguments, ReceptiveField(), size)
-    before = [(k - 1) / 2 - c for k, c in zip(field.size, field.start, strict=True)]
-    values = (*field.size, *field.jump, *before)
-    if any(x != int(x) for x in values):
-        raise ValueError(f"Units must move by whole pixels. Received: layer {step.path!r}")
-    rows, columns, down, right, top, left = map(int, values)
-    return Window((rows, columns), (down, right), (top, left))
+    windows = windows_of(step, size)
+    if any(window.transposed for window in windows):
+        raise ValueError(
+            f"Layer '{step.path}' has more units than its input. Allowed are layers whose units "
+            f"move by whole rows of the input. Received: {step.operation!r}"
+        )
+    return windows
 
 
 @dataclass(frozen=True, eq=False)
-class Reach:
+class UnitBoxes:
     """The boxes of all maps on the way from one layer down.
 
     Attributes:
@@ -65,17 +51,29 @@ class Reach:
 
     target: int
     steps: Sequence[Step]
-    windows: Mapping[Step, Window]
+    windows: Mapping[Step, Windows]
     sizes: Mapping[int, Size]
 
     @classmethod
-    def of(cls, steps: Sequence[Step], target: int, sizes: Mapping[int, Size]) -> "Reach":
+    def of(
+        cls,
+        steps: Sequence[Step],
+        target: int,
+        sizes: Mapping[int, Size],
+        in_place: Collection[Step] = (),
+    ) -> "UnitBoxes":
         """Follows the steps down.
+
+        Args:
+            steps: The way up to the layer.
+            target: The layer's value.
+            sizes: (H, W) of each value.
+            in_place: Steps over which the signal stays in its place, whatever the layer sees.
 
         Raises:
             ValueError: A layer on the way isn't a moving window, or branches move differently.
         """
-        windows = {step: window_of(step, sizes) for step in steps}
+        windows = {step: HERE if step in in_place else local_windows(step, sizes) for step in steps}
         jumps = {target: (1, 1)}
         for step in reversed(steps):
             (down, right), (rows, columns) = jumps[step.outputs[0]], windows[step].strides
@@ -84,7 +82,11 @@ class Reach:
                     down * rows,
                     right * columns,
                 ):
-                    raise ValueError(f"Branches move by different steps over value {i}")
+                    raise ValueError(
+                        f"Branches meet below layer '{step.path}' that move by different steps. "
+                        f"Allowed are equal ones. Received: {jumps[i]} and "
+                        f"{(down * rows, right * columns)}"
+                    )
         return cls(target, steps, windows, sizes)
 
     def intervals(
@@ -100,7 +102,7 @@ class Reach:
         """
         found: dict[int, Interval] = {self.target: (positions, positions + 1)}
         for step in reversed(self.steps):
-            reached = self.windows[step].under(found[step.outputs[0]], axis)
+            reached = self.windows[step][axis].below(*found[step.outputs[0]])
             for i in step.inputs:
                 mine = _within(reached, self.sizes[i][axis]) if i in cut else reached
                 found[i] = _union(found[i], mine) if i in found else mine

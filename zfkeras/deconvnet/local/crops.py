@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from zfkeras.deconvnet.local.boxes import Reach, Window
+from zfkeras.deconvnet.local.boxes import UnitBoxes
 from zfkeras.graph.walking import Step
+from zfkeras.regions.windows import Windows
 
 Tensor = Any
 Box = tuple[Tensor, Tensor]  # each unit's (row, column): int32 (B, 2), and the size of all: (2,)
@@ -29,7 +30,7 @@ class Crops:
     """Where the signals of a batch of B units are.
 
     Attributes:
-        reach: The geometry of their layer.
+        geometry: The boxes of their layer's units.
         depths: Channels of each value.
         tables: The values that rules read, by `as_table`.
         boxes: The box of each value; it may hang over the map.
@@ -37,7 +38,7 @@ class Crops:
         image: int32 (B,): each unit's image.
     """
 
-    reach: Reach
+    geometry: UnitBoxes
     depths: Mapping[int, int]
     tables: Mapping[int, Tensor]
     boxes: Mapping[int, Box]
@@ -46,7 +47,7 @@ class Crops:
 
     def gather(self, i: int, box: Box, outside: int) -> Tensor:
         """Crops (B, h, w, C) of value `i`; row `outside` of its table where there is no map."""
-        height, width = self.reach.sizes[i]
+        height, width = self.geometry.sizes[i]
         rows, columns = self._places(box)
         flat = (self.image[:, None] * height + rows)[:, :, None] * width + columns[:, None] + 1
         return tf.gather(
@@ -58,11 +59,11 @@ class Crops:
         blank = tf.zeros(tf.concat([[0], box[1], [self.depths[i]]], 0))
         return tf.ensure_shape(blank, [None, None, None, self.depths[i]])
 
-    def under(self, window: Window, box: Box) -> Box:
-        """The box that a box of units sees through a window."""
+    def under(self, windows: Windows, box: Box) -> Box:
+        """The box that a box of units sees through a layer's windows."""
         origins, size = box
-        first = origins * window.strides - tf.constant(window.before)
-        return first, (size - 1) * window.strides + tf.constant(window.size)
+        first = origins * windows.strides - tf.constant(windows.before)
+        return first, (size - 1) * windows.strides + tf.constant(windows.size)
 
     def move(self, signal: Tensor, box: Box, i: int) -> Tensor:
         """A signal in `box` as one in the box of value `i`; zeros where there is none."""
@@ -78,17 +79,15 @@ class Crops:
 
     def mask(self, signal: Tensor, i: int) -> Tensor:
         """Zeros where the boxes of value `i` hang over its map."""
-        return _where(_inside(*self._places(self.boxes[i]), self.reach.sizes[i]), signal)
+        return _where(_inside(*self._places(self.boxes[i]), self.geometry.sizes[i]), signal)
 
-    def covered(self, step: Step, window: Window) -> Tensor:
+    def covered(self, step: Step, windows: Windows) -> Tensor:
         """Positions of the input's map that each of the output's windows covers, (B, h, w, 1)."""
         (out,), (below,) = step.outputs, step.inputs
-        counts = []
-        for axis, places in enumerate(self._places(self.boxes[out])):
-            first = places * window.strides[axis] - window.before[axis]
-            last = tf.minimum(first + window.size[axis], self.reach.sizes[below][axis])
-            counts.append(tf.maximum(last - tf.maximum(first, 0), 1))
-        rows, columns = counts
+        axes = zip(self._places(self.boxes[out]), windows, self.geometry.sizes[below], strict=True)
+        rows, columns = (
+            tf.maximum(window.inside(places, length, tf), 1) for places, window, length in axes
+        )
         return (rows[:, :, None] * columns[:, None])[..., None]
 
     def _places(self, box: Box) -> tuple[Tensor, Tensor]:

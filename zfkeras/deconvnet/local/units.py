@@ -9,7 +9,12 @@ import numpy as np
 from tqdm import tqdm
 
 from zfkeras.deconvnet.local.patches import cut_patches
-from zfkeras.deconvnet.local.scopes import Found, OnCrops, OnWholeImages, scope_of
+from zfkeras.deconvnet.local.projectors import (
+    CropProjector,
+    ImageProjector,
+    PartialProjection,
+    projector_of,
+)
 from zfkeras.deconvnet.net import DeconvNet, check_batch_size, check_pixels, check_projections
 
 BYTES_KEPT = 256 * 2**20  # of the forward passes of the images in work
@@ -31,6 +36,7 @@ class UnitProjections:
         is_local: Whether the projections were computed on crops. Otherwise something on the way
             reaches beyond a moving window (a dense layer, a global pool, a rule of your own), so
             they were computed on whole images, which the crops then hold.
+        why_whole: What that is; "" if they are local.
     """
 
     pixels: np.ndarray
@@ -40,6 +46,7 @@ class UnitProjections:
     image_size: tuple[int, int]
     layer: str
     is_local: bool
+    why_whole: str = ""
 
     def __len__(self) -> int:
         return len(self.units)
@@ -192,14 +199,16 @@ class _Job:
         self.graph, self.layer, self.batch_size = deconv.graph, layer, batch_size
         self.size = check_pixels(self.images[:0], deconv.graph).shape[1:]
         way = deconv._way(layer)
-        scope = way.once(("local", self.size), lambda: scope_of(way, self.size))
-        self.scope: OnCrops | OnWholeImages = scope
-        self.units = _check_units(units, (len(self.images), *self.scope.map_size, way.depth), layer)
+        projector = way.once(("local", self.size), lambda: projector_of(way, self.size))
+        self.projector: CropProjector | ImageProjector = projector
+        self.units = _check_units(
+            units, (len(self.images), *self.projector.map_size, way.depth), layer
+        )
 
     def empty(self, units: np.ndarray) -> UnitProjections:
         """A result to be filled."""
-        boxes = self.scope.boxes(units[:, 1:3])
-        top, left, bottom, right = self.scope.boxes(np.zeros((1, 2), int))[0]
+        boxes = self.projector.boxes(units[:, 1:3])
+        top, left, bottom, right = self.projector.boxes(np.zeros((1, 2), int))[0]
         return UnitProjections(
             np.zeros((len(units), bottom - top, right - left, self.size[2]), "float32"),
             boxes,
@@ -207,23 +216,24 @@ class _Job:
             units,
             self.size[:2],
             self.layer,
-            self.scope.is_local,
+            not self.projector.why_whole,
+            self.projector.why_whole,
         )
 
-    def run(self) -> Iterator[Found]:
+    def run(self) -> Iterator[PartialProjection]:
         """Takes as many images up at a time as memory allows, and their units down."""
         asked, image = np.unique(self.units[:, 0], return_inverse=True)
-        count = max(1, min(self.batch_size, BYTES_KEPT // max(1, self.scope.bytes_per_image)))
+        count = max(1, min(self.batch_size, BYTES_KEPT // max(1, self.projector.bytes_per_image)))
         for first in range(0, len(asked), count):
             chosen = np.flatnonzero((image >= first) & (image < first + count))
             images = check_pixels(self.images[asked[first : first + count]], self.graph)
             units = self.units[chosen]
             units[:, 0] = image[chosen] - first
-            for found in self.scope.down(self.scope.up(images), units, self.batch_size):
+            for found in self.projector.down(self.projector.up(images), units, self.batch_size):
                 check_projections(found.pixels, self.layer)
                 yield dataclasses.replace(found, index=chosen[found.index])
 
-    def store(self, found: Found, result: UnitProjections, rows: np.ndarray) -> None:
+    def store(self, found: PartialProjection, result: UnitProjections, rows: np.ndarray) -> None:
         """Writes what came down into the given rows of a result."""
         result.values[rows] = found.values
         crops = [result.pixels[row] for row in rows]

@@ -6,14 +6,15 @@ from typing import Any
 import tensorflow as tf
 
 from zfkeras.deconvnet.reverse import as_dense, blank
-from zfkeras.deconvnet.rules import Call, OneChannel, has_logits, logits, rules_for
+from zfkeras.deconvnet.rules import Call, OneChannel, has_logits, rules_for
+from zfkeras.graph.layer_kinds import preactivation
 from zfkeras.graph.walking import IMAGES, Graph, Step, Values
 
 Tensor = Any
 _ROWS = tf.TensorSpec((None,), tf.int32)
 
 
-class Way:
+class BackwardPass:
     """The way from one layer down to the pixels: its steps, their rules, its traced functions."""
 
     def __init__(
@@ -43,7 +44,7 @@ class Way:
         values = self.graph.run(images, self.steps)
         start = values[self.target]
         if self.from_logits:
-            start = logits(self.steps[-1].operation, values[self.steps[-1].inputs[0]])
+            start = preactivation(self.steps[-1].operation, values[self.steps[-1].inputs[0]])
         maps = start[:, None, None] if len(start.shape) == 2 else start
         kept = {i: _wide(x if i in self.read else x[:0]) for i, x in values.items()}
         return tf.transpose(_wide(maps), [0, 3, 1, 2]), kept
@@ -77,7 +78,7 @@ class Way:
                 signals[i] = as_dense(signals[i]) + as_dense(part) if i in signals else part
         return as_dense(signals[IMAGES])
 
-    def trip(self, images: Tensor, channels: Tensor, whole: bool) -> tuple[Tensor, ...]:
+    def project_one(self, images: Tensor, channels: Tensor, whole: bool) -> tuple[Tensor, ...]:
         """Up and down with one channel per image, int32 (N,), -1 for its strongest.
 
         Returns:
@@ -105,13 +106,13 @@ class Way:
             True,
             f"`channels` must be -1 (the strongest) or 0 to {self.depth - 1}",
         )
-        return tuple(x[:count] for x in self.trip(images, channels, whole=False))
+        return tuple(x[:count] for x in self.project_one(images, channels, whole=False))
 
-    def traced_trip(self, size: tuple[int, ...], whole: bool) -> Any:
-        """`trip` as one graph for any number of images of `size`, (H, W, C)."""
+    def traced_project_one(self, size: tuple[int, ...], whole: bool) -> Any:
+        """`project_one` as one graph for any number of images of `size`, (H, W, C)."""
         return self._trace(
-            ("trip", size, whole),
-            lambda images, channels: self.trip(images, channels, whole),
+            ("project_one", size, whole),
+            lambda images, channels: self.project_one(images, channels, whole),
             lambda: (self._images(size), _ROWS),
         )
 

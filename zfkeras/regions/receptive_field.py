@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from zfkeras.regions.windows import Window, Windows
+
 Box = tuple[int, int, int, int]
 Pair = tuple[float, float]
 
@@ -32,6 +34,15 @@ class ReceptiveField:
     jump: Pair = (1, 1)
     start: Pair = (0.0, 0.0)
 
+    def over(self, windows: Windows) -> "ReceptiveField":
+        """The field of a layer with these windows, along rows and columns, on top of this one.
+
+        Under a transposed window neighbouring units see unequal fields; this one holds every
+        unit's.
+        """
+        axes = zip(self.size, self.jump, self.start, windows, strict=True)
+        return _from_axes(_carried(*axis) for axis in axes)
+
     def through(
         self, window: Sequence[int], strides: Sequence[int], before: Sequence[float] = (0, 0)
     ) -> "ReceptiveField":
@@ -42,28 +53,14 @@ class ReceptiveField:
             strides: Steps.
             before: Padding at the top and left; negative for cropping.
         """
-        axes = zip(self.size, self.jump, self.start, window, strides, before, strict=True)
-        return _from_axes(
-            (size + (k - 1) * jump, jump * step, start + ((k - 1) / 2 - pad) * jump)
-            for size, jump, start, k, step, pad in axes
-        )
+        return self.over(Windows(*map(Window, window, strides, before)))
 
     def back_through(
         self, window: Sequence[int], strides: Sequence[int], before: Sequence[float] = (0, 0)
     ) -> "ReceptiveField":
-        """The field of a transposed convolution or an upsampling on top of this layer.
-
-        Neighbouring units see unequal fields there; this one holds every unit's.
-        """
-        axes = zip(self.size, self.jump, self.start, window, strides, before, strict=True)
-        return _from_axes(
-            (
-                size + (k - 1) * jump / step,
-                jump / step,
-                start + (pad - (k - 1) / 2) * jump / step,
-            )
-            for size, jump, start, k, step, pad in axes
-        )
+        """The field of a transposed convolution or an upsampling on top of this layer."""
+        axes = zip(window, strides, before, strict=True)
+        return self.over(Windows(*(Window(k, s, pad, transposed=True) for k, s, pad in axes)))
 
     def union(self, other: "ReceptiveField") -> "ReceptiveField":
         """The smallest field that holds both: of branches that meet in one layer.
@@ -108,6 +105,15 @@ class ReceptiveField:
 
     def _ends(self, side: int) -> list[float]:
         return [c + side * (r - 1) / 2 for c, r in zip(self.start, self.size, strict=True)]
+
+
+def _carried(size: float, jump: float, start: float, window: Window) -> tuple[float, float, float]:
+    """Size, jump and start of a field along one axis, over a window."""
+    middle = (window.size - 1) / 2 - window.before
+    if window.transposed:
+        step = jump / window.stride
+        return size + (window.size - 1) * step, step, start - middle * step
+    return size + (window.size - 1) * jump, jump * window.stride, start + middle * jump
 
 
 def _from_axes(axes: Iterable[tuple[float, float, float]]) -> ReceptiveField:

@@ -4,16 +4,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from zfkeras.deconvnet.descent import Way
-from zfkeras.deconvnet.local.boxes import Reach
+from zfkeras.deconvnet.backward_pass import BackwardPass
+from zfkeras.deconvnet.local.boxes import UnitBoxes
 from zfkeras.deconvnet.local.crops import Crops, as_table
-from zfkeras.deconvnet.local.downs import IN_PLACE, Down, down_on_crops
-from zfkeras.deconvnet.reverse import known_type
+from zfkeras.deconvnet.local.local_rules import LocalRule, rule_on_crops
+from zfkeras.graph.kinds import Role
+from zfkeras.graph.layer_kinds import kind_of
 from zfkeras.graph.walking import IMAGES, Step
+from zfkeras.regions.windows import HERE
 
 Tensor = Any
 Tables = dict[int, Tensor]
@@ -24,17 +25,17 @@ class NotLocal(ValueError):
     """Something on the way isn't known to work on crops."""
 
 
-class Route:
+class LocalBackwardPass:
     """The way down on crops: images go up whole, once; each unit gathers its crops from them.
 
     Attributes:
         way: The way down on whole maps.
-        reach: The boxes on the way.
+        geometry: The boxes on the way.
         depths: Channels of each value.
         values: The V values on the way.
     """
 
-    def __init__(self, way: Way, size: tuple[int, int, int]) -> None:
+    def __init__(self, way: BackwardPass, size: tuple[int, int, int]) -> None:
         """Compiles `way` for images of `size`, (H, W, C).
 
         Raises:
@@ -51,16 +52,17 @@ class Route:
         images = tf.TensorSpec((None, *size), way.graph.dtype)
         self._up = tf.function(up, autograph=False).get_concrete_function(images)
         if any(len(shape) != 3 for shape in shapes.values()):
-            raise NotLocal(f"All layers must have maps. Received: shapes={shapes}")
+            flat = [step.path for step in way.steps if len(shapes[step.outputs[0]]) != 3]
+            raise NotLocal(f"Layer '{flat[0]}' makes no maps, so its units see the whole image")
         self.depths = {i: shape[2] for i, shape in shapes.items()}
         self.values = sorted(shapes)
         self._cut = self._values_to_cut()
         sizes = {i: (shape[0], shape[1]) for i, shape in shapes.items()}
         try:
-            self.reach = Reach.of(way.steps, way.target, sizes)
+            self.geometry = UnitBoxes.of(way.steps, way.target, sizes, self._in_place(sizes))
         except ValueError as error:
             raise NotLocal(str(error)) from error
-        self._downs = {step: self._on_crops(step) for step in way.steps}
+        self._rules = {step: self._on_crops(step) for step in way.steps}
         self._freeze(self._weights())
 
     def up(self, images: np.ndarray) -> tuple[Tensor, Tables]:
@@ -84,7 +86,7 @@ class Route:
         kernels = {
             step: np.asarray(tf.convert_to_tensor(layer.kernel))
             for step, layer in operations.items()
-            if known_type(layer, (keras.layers.Conv2D,))
+            if kind_of(step).role is Role.CONVOLUTION
         }
         few = sum(kernel.nbytes for kernel in kernels.values()) <= FEW_BYTES
         return kernels if few else {}
@@ -92,7 +94,7 @@ class Route:
     @property
     def bytes_per_image(self) -> int:
         """What is kept of each image on its way up."""
-        sizes, read = self.reach.sizes, self._up.structured_outputs[1]
+        sizes, read = self.geometry.sizes, self._up.structured_outputs[1]
         return 4 * sum(sizes[i][0] * sizes[i][1] * self.depths[i] for i in read)
 
     @property
@@ -106,10 +108,19 @@ class Route:
         ends = []
         for axis in (0, 1):
             places, unit = np.unique(positions[:, axis], return_inverse=True)
-            intervals = self.reach.intervals(axis, places, self._cut)
+            intervals = self.geometry.intervals(axis, places, self._cut)
             ends.append(np.array([intervals[i] for i in self.values])[:, :, unit])
         low, high = np.moveaxis(np.stack(ends, -1), 1, 0)
         return low, high - low
+
+    def _in_place(self, sizes: Mapping[int, tuple[int, int]]) -> set[Step]:
+        """Steps whose rules leave the signal in its place, even where the layer is unknown."""
+        return {
+            step
+            for step in self.way.steps
+            if all(rule.in_place for rule in self.way.rules[step])
+            and len({sizes[i] for i in (*step.inputs, *step.outputs)}) == 1
+        }
 
     def _values_to_cut(self) -> set[int]:
         """Those with work below them: it isn't worth the while to cut pixels."""
@@ -119,12 +130,13 @@ class Route:
                 cheap.update(step.outputs)
         return set(self.values) - cheap
 
-    def _on_crops(self, step: Step) -> list[Down]:
+    def _on_crops(self, step: Step) -> list[LocalRule]:
         *before, last = self.way.rules[step]  # before the layer itself, its built-in activation
-        downs = [down_on_crops(step, rule, IN_PLACE) for rule in before]
-        downs.append(down_on_crops(step, last, self.reach.windows[step]))
+        downs = [rule_on_crops(step, rule, HERE) for rule in before]
+        downs.append(rule_on_crops(step, last, self.geometry.windows[step]))
         if None in downs or len(step.outputs) > 1:
-            raise NotLocal(f"Layer '{step.path}' has a rule that is not known to be local.")
+            kind = type(step.operation).__name__
+            raise NotLocal(f"Layer '{step.path}' of type {kind} has no reverse rule on crops")
         return downs  # type: ignore[return-value]
 
     def _mixes(self, i: int) -> bool:
@@ -136,14 +148,14 @@ class Route:
         if not makers:  # the images
             return False
         (step,) = makers
-        if self.reach.windows[step].size != (1, 1) or self._crops(step):
+        if self.geometry.windows[step].size != (1, 1) or self._crops(step):
             return True
-        return not self._downs[step][-1].spills and any(map(self._mixes, step.inputs))
+        return not self._rules[step][-1].spills and any(map(self._mixes, step.inputs))
 
     def _crops(self, step: Step) -> bool:
         """Whether what is outside the output's map can be inside the input's."""
-        window = self.reach.windows[step]
-        inputs, outputs = (self.reach.sizes[i] for i in (step.inputs[0], step.outputs[0]))
+        window = self.geometry.windows[step]
+        inputs, outputs = (self.geometry.sizes[i] for i in (step.inputs[0], step.outputs[0]))
         return any(
             -stride >= before or length * stride - before < below
             for stride, before, length, below in zip(
@@ -176,7 +188,7 @@ class Route:
     ) -> Tensor:
         """Projections (B, h, w, C) of units of these values, in the pixels' boxes."""
         boxes = {i: (origins[n], sizes[n]) for n, i in enumerate(self.values)}
-        crops = Crops(self.reach, self.depths, tables, boxes, self._kernels, image)
+        crops = Crops(self.geometry, self.depths, tables, boxes, self._kernels, image)
         hot = tf.one_hot(channel, self.depths[self.way.target], dtype=values.dtype)
         pixels = self._descend((hot * values[:, None])[:, None, None], crops)
         return tf.cast(pixels, tf.float32)
@@ -185,7 +197,7 @@ class Route:
         signals = {self.way.target: seed}
         for step in reversed(self.way.steps):
             signal: Any = signals.pop(step.outputs[0])
-            for down in self._downs[step]:
+            for down in self._rules[step]:
                 signal = down.rule(crops, signal)
             parts = signal if isinstance(signal, list | tuple) else [signal]
             for i, part in zip(step.inputs, parts, strict=True):
@@ -196,16 +208,16 @@ class Route:
     def _land(self, step: Step, i: int, part: Tensor, crops: Crops) -> Tensor:
         """What a step sends to one of its inputs, in that input's boxes."""
         if not self._stays(step, i):
-            box = crops.under(self.reach.windows[step], crops.boxes[step.outputs[0]])
+            box = crops.under(self.geometry.windows[step], crops.boxes[step.outputs[0]])
             part = crops.move(part, box, i)
-        return crops.mask(part, i) if self._downs[step][-1].spills and self._mixes(i) else part
+        return crops.mask(part, i) if self._rules[step][-1].spills and self._mixes(i) else part
 
     def _stays(self, step: Step, i: int) -> bool:
         """Whether the boxes of a step's input are what the boxes of its output see."""
         if len([other for other in self.way.steps if i in other.inputs]) > 1:
             return False
-        window, sizes = self.reach.windows[step], self.reach.sizes
-        in_place = window == IN_PLACE and sizes[i] == sizes[step.outputs[0]]
+        window, sizes = self.geometry.windows[step], self.geometry.sizes
+        in_place = window == HERE and sizes[i] == sizes[step.outputs[0]]
         return in_place or (window.size == window.strides == (1, 1) and i not in self._cut)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from zfkeras.deconvnet.descent import Way
+from zfkeras.deconvnet.backward_pass import BackwardPass
 from zfkeras.deconvnet.local.groups import groups
-from zfkeras.deconvnet.local.route import NotLocal, Route
+from zfkeras.deconvnet.local.local_backward_pass import LocalBackwardPass, NotLocal
 from zfkeras.graph.walking import IMAGES
 
 Size = tuple[int, int, int]
@@ -17,7 +17,7 @@ UNITS = 2**14  # that are sorted into groups at a time
 
 
 @dataclass(frozen=True)
-class Found:
+class PartialProjection:
     """What came down for a batch of B units.
 
     Attributes:
@@ -33,29 +33,29 @@ class Found:
     origins: np.ndarray
 
 
-class OnCrops:
+class CropProjector:
     """Each unit on the crops that it can see."""
 
-    is_local = True
+    why_whole = ""
 
-    def __init__(self, way: Way, size: Size) -> None:
+    def __init__(self, way: BackwardPass, size: Size) -> None:
         """Raises `NotLocal` if something on the way reaches beyond a moving window."""
-        self._route = Route(way, size)
-        self._reach = self._route.reach
-        self.map_size = self._reach.sizes[way.target]
-        self.bytes_per_image = self._route.bytes_per_image
+        self._pass = LocalBackwardPass(way, size)
+        self._geometry = self._pass.geometry
+        self.map_size = self._geometry.sizes[way.target]
+        self.bytes_per_image = self._pass.bytes_per_image
 
     def boxes(self, positions: np.ndarray) -> np.ndarray:
         """The pixels (top, left, bottom, right) that units at `positions` see, border or not."""
-        ends = [self._reach.intervals(axis, positions[:, axis])[IMAGES] for axis in (0, 1)]
+        ends = [self._geometry.intervals(axis, positions[:, axis])[IMAGES] for axis in (0, 1)]
         (top, bottom), (left, right) = ends
         return np.stack([top, left, bottom, right], 1)
 
     def up(self, images: np.ndarray) -> Any:
         """Takes images up, once for all units."""
-        return self._route.up(images)
+        return self._pass.up(images)
 
-    def down(self, state: Any, units: np.ndarray, batch_size: int) -> Iterator[Found]:
+    def down(self, state: Any, units: np.ndarray, batch_size: int) -> Iterator[PartialProjection]:
         """Projects units, (image, row, column, channel) each, in an order of its own."""
         maps, tables = state
         values = tf.gather_nd(maps, units[:, [0, 3, 1, 2]]).numpy()
@@ -68,37 +68,36 @@ class OnCrops:
 
     def _groups_down(
         self, tables: Any, values: np.ndarray, units: np.ndarray, alive: np.ndarray, batch_size: int
-    ) -> Iterator[Found]:
+    ) -> Iterator[PartialProjection]:
         """Projects those of the units that are `alive`, by groups with boxes of one size."""
-        origins, sizes = self._route.boxes(units[alive, 1:3])
-        pixels_at = self._route.values.index(IMAGES)
-        for group in groups(sizes, self._route.work):
+        origins, sizes = self._pass.boxes(units[alive, 1:3])
+        pixels_at = self._pass.values.index(IMAGES)
+        for group in groups(sizes, self._pass.work):
             largest = sizes[:, group].max(1).astype("int32")
             for first in range(0, len(group), batch_size):
                 some = group[first : first + batch_size]
                 index, corners = alive[some], origins[:, some]
                 image, channel = units[index][:, [0, 3]].T.astype("int32")
-                pixels = self._route.down(
+                pixels = self._pass.down(
                     tables, values[index], image, channel, corners.astype("int32"), largest
                 )
-                yield Found(
+                yield PartialProjection(
                     index, values[index], np.asarray(memoryview(pixels)), corners[pixels_at]
                 )
 
-    def _nothing(self, index: np.ndarray, units: np.ndarray) -> Found:
+    def _nothing(self, index: np.ndarray, units: np.ndarray) -> PartialProjection:
         """A pixel of the projections of units that are zero, which are zero everywhere."""
-        pixels = np.zeros((len(index), 1, 1, self._route.depths[IMAGES]), "float32")
+        pixels = np.zeros((len(index), 1, 1, self._pass.depths[IMAGES]), "float32")
         origins = self.boxes(units[index, 1:3])[:, :2]
-        return Found(index, np.zeros(len(index), "float32"), pixels, origins)
+        return PartialProjection(index, np.zeros(len(index), "float32"), pixels, origins)
 
 
-class OnWholeImages:
+class ImageProjector:
     """Each unit as `DeconvNet.project` projects it."""
 
-    is_local = False
-
-    def __init__(self, way: Way, size: Size) -> None:
-        self._way, self._size = way, size
+    def __init__(self, way: BackwardPass, size: Size, why: str) -> None:
+        """`why` says what keeps the projections from being computed on crops."""
+        self._way, self._size, self.why_whole = way, size, why
         maps, kept = way.traced_up(size).structured_outputs
         self.map_size = tuple(maps.shape[2:])
         self.bytes_per_image = 4 * sum(np.prod(kept[i].shape[1:]) for i in way.read)
@@ -111,7 +110,7 @@ class OnWholeImages:
         """Takes images up, once for all units."""
         return self._way.traced_up(self._size)(tf.constant(images))
 
-    def down(self, state: Any, units: np.ndarray, batch_size: int) -> Iterator[Found]:
+    def down(self, state: Any, units: np.ndarray, batch_size: int) -> Iterator[PartialProjection]:
         """Projects units, (image, row, column, channel) each."""
         maps, kept = state
         down = self._way.traced_down(self._size, whole=False)
@@ -122,12 +121,12 @@ class OnWholeImages:
             part = slice(first, first + batch_size)
             pixels = down(maps, kept, *(tf.constant(x[part]) for x in rows)).numpy()
             index = np.arange(len(units))[part]
-            yield Found(index, values[part], pixels, np.zeros((len(index), 2), int))
+            yield PartialProjection(index, values[part], pixels, np.zeros((len(index), 2), int))
 
 
-def scope_of(way: Way, size: Size) -> OnCrops | OnWholeImages:
+def projector_of(way: BackwardPass, size: Size) -> CropProjector | ImageProjector:
     """On crops if everything on the way is known to be local, else on whole images."""
     try:
-        return OnCrops(way, size)
-    except NotLocal:
-        return OnWholeImages(way, size)
+        return CropProjector(way, size)
+    except NotLocal as error:
+        return ImageProjector(way, size, str(error))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zfkeras.analysis.incremental.axis import Ints, Spans, Window
+from zfkeras.regions.windows import Ints, Spans, Window, Windows
 
 CALL = 2e7  # the cost of a call, in multiply-adds
 WEIGHT = 30  # and of each weight it reads: a call on few boxes waits for memory
@@ -54,7 +54,7 @@ class Cut(NamedTuple):
 
 def reaches(window: Window, spans: Spans, output: Spans) -> list[Reach]:
     """How each grid line's box lies under its windows."""
-    origins = window.origins(output)
+    origins, _ = window.below(output.start, output.stop)
     room = (output.sizes - 1) * window.stride + window.size
     lead = np.clip(spans.start - origins, 0, window.size - 1)
     end = np.clip(spans.stop - origins, 1, room)
@@ -105,7 +105,7 @@ class Partition:
 
 
 def partition(
-    window: tuple[Window, Window],
+    windows: Windows,
     spans: tuple[Spans, Spans],
     output: tuple[Spans, Spans],
     weight: float,
@@ -115,7 +115,7 @@ def partition(
     """The groups of rows and of columns with the least work.
 
     Args:
-        window: The windows along rows and columns.
+        windows: The layer's.
         spans: The boxes in the layer's input.
         output: The boxes in its output.
         weight: Multiply-adds of a pair of taps.
@@ -124,9 +124,9 @@ def partition(
     """
     rows, columns = (
         list(_partitions(w, reaches(w, s, o), skip))
-        for w, s, o, skip in zip(window, spans, output, skips, strict=True)
+        for w, s, o, skip in zip(windows, spans, output, skips, strict=True)
     )
-    taps = [-(-w.size // w.dilation) for w in window]
+    taps = [-(-w.size // w.dilation) for w in windows]
     call = calls * (CALL + WEIGHT * weight * taps[0] * taps[1])
 
     def cost(pair: tuple[Partition, Partition]) -> float:

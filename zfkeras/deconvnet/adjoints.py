@@ -1,43 +1,30 @@
 """Adjoints of convolutions (spec C2.3) where something beats TensorFlow's own."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from zfkeras import ops
+from zfkeras.regions.windows import Windows
 
 Tensor = Any
+Size = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Frame:
-    """How a convolution lies on its input."""
-
-    size: tuple[int, int]
-    window: tuple[int, int]
-    strides: tuple[int, int]
-    padding: str
-
-    def suits_phases(self, depth: int) -> bool:
-        """Whether `phase_adjoint` pays: for the few channels of an image."""
-        (rows, columns), few = self.strides, 16
-        return rows == columns > 1 and depth * rows * columns <= few
-
-    def before(self, axis: int) -> int:
-        """Padding at the top (axis 0) or left (1)."""
-        if self.padding == "valid":
-            return 0
-        return ops.same_padding(self.size[axis], self.window[axis], self.strides[axis])[0]
+def suits_phases(windows: Windows, depth: int) -> bool:
+    """Whether `transpose_by_phases` pays: for the few channels of an image."""
+    (rows, columns), few = windows.strides, 16
+    return rows == columns > 1 and depth * rows * columns <= few
 
 
-def one_filter_adjoint(kernel: Tensor, maps: Tensor, channels: Tensor, frame: Frame) -> Tensor:
+def one_filter_adjoint(
+    kernel: Tensor, maps: Tensor, channels: Tensor, windows: Windows, size: Size
+) -> Tensor:
     """A single map needs a single filter: its patches times that filter, one small product."""
-    (height, width), (rows, columns) = frame.size, frame.window
-    spread = _spread(maps[..., None], frame.strides)
-    margins = [[rows - 1 - frame.before(0), 0], [columns - 1 - frame.before(1), 0]]
+    (height, width), (rows, columns) = size, windows.size
+    spread = _spread(maps[..., None], windows.strides)
+    margins = [[w.size - 1 - w.before, 0] for w in windows]
     for axis, target in enumerate((height + rows - 1, width + columns - 1)):
         margins[axis][1] = target - margins[axis][0] - spread.shape[1 + axis]
     patches = tf.image.extract_patches(
@@ -53,7 +40,7 @@ def one_filter_adjoint(kernel: Tensor, maps: Tensor, channels: Tensor, frame: Fr
     return tf.reshape(product, [-1, height, width, kernel.shape[2]])
 
 
-def _spread(maps: Tensor, strides: tuple[int, int]) -> Tensor:
+def _spread(maps: Tensor, strides: Sequence[int]) -> Tensor:
     """Maps with stride - 1 zeros between neighbouring units."""
     _, height, width, depth = maps.shape
     rows, columns = strides
@@ -63,9 +50,9 @@ def _spread(maps: Tensor, strides: tuple[int, int]) -> Tensor:
     return wide[:, : (height - 1) * rows + 1, : (width - 1) * columns + 1]
 
 
-def phase_adjoint(kernel: Tensor, signal: Tensor, frame: Frame) -> Tensor:
+def phase_adjoint(kernel: Tensor, signal: Tensor, windows: Windows, size: Size) -> Tensor:
     """The adjoint of a strided convolution over an image; see `transpose_by_phases`."""
-    return _cut(transpose_by_phases(kernel, signal, frame.strides[0]), frame)
+    return _cut(transpose_by_phases(kernel, signal, windows.rows.stride), windows, size)
 
 
 def transpose_by_phases(kernel: Tensor, signal: Tensor, stride: int) -> Tensor:
@@ -99,9 +86,11 @@ def _interleave(phases: Tensor, stride: int) -> Tensor:
     return tf.ensure_shape(pixels, [None, *(n and n * stride for n in phases.shape[1:3]), None])
 
 
-def plain_adjoint(kernel: Tensor, signal: Tensor, frame: Frame, depth: int) -> Tensor:
+def plain_adjoint(
+    kernel: Tensor, signal: Tensor, windows: Windows, size: Size, depth: int
+) -> Tensor:
     """The adjoint of a convolution over maps of `depth` channels; see `transpose`."""
-    return _cut(transpose(kernel, signal, frame.strides, depth), frame)
+    return _cut(transpose(kernel, signal, windows.strides, depth), windows, size)
 
 
 def transpose(kernel: Tensor, signal: Tensor, strides: Sequence[int], depth: int) -> Tensor:
@@ -146,11 +135,12 @@ def transpose_constant(
     return transpose(tf.constant(kernel), signal, strides, depth)
 
 
-def _cut(full: Tensor, frame: Frame) -> Tensor:
+def _cut(full: Tensor, windows: Windows, size: Size) -> Tensor:
     """The input's part of a full transposed convolution, zeros where no window reached."""
-    if tuple(full.shape[1:3]) == frame.size and (frame.before(0), frame.before(1)) == (0, 0):
+    before = [int(w.before) for w in windows]
+    if tuple(full.shape[1:3]) == size and before == [0, 0]:
         return full
-    ends = [frame.before(axis) + frame.size[axis] for axis in (0, 1)]
+    ends = [first + length for first, length in zip(before, size, strict=True)]
     missing = [[0, max(0, end - full.shape[1 + axis])] for axis, end in enumerate(ends)]
     full = tf.pad(full, [[0, 0], *missing, [0, 0]])
-    return full[:, frame.before(0) : ends[0], frame.before(1) : ends[1]]
+    return full[:, before[0] : ends[0], before[1] : ends[1]]
