@@ -6,7 +6,7 @@ export all look a layer up here and act by its `Kind`. To teach them a layer is 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any
 
@@ -40,8 +40,14 @@ def kind_of(step: Step) -> Kind:
     name = op_name(step.operation)
     entry = _OPERATIONS.get(name) if name else _LAYERS.get(known_type(step.operation, _LAYERS))
     if entry is None:
-        return _ACTIVATIONS.get(_key(step.operation), UNKNOWN)
-    return entry if isinstance(entry, Kind) else entry(step)
+        return activation_kind(step.operation)
+    kind = entry if isinstance(entry, Kind) else entry(step)
+    leaves = [x for x in keras.tree.flatten(step.arguments) if not isinstance(x, Slot)]
+    constants = [x.shape for x in leaves if hasattr(x, "shape")]
+    if constants:  # at most a number for each channel is the same in every place
+        is_uniform = kind.is_uniform and all(set(shape[:-1]) <= {1} for shape in constants)
+        kind = replace(kind, is_uniform=is_uniform)
+    return replace(kind, role=Role.AFFINE) if constants and kind.role is Role.MERGE else kind
 
 
 def layer_kind(layer: Any) -> Kind:
@@ -51,9 +57,9 @@ def layer_kind(layer: Any) -> Kind:
 
 def activation_kind(function: Any) -> Kind:
     """The kind of an activation function, or of a layer that serves as one."""
-    if isinstance(function, keras.layers.Layer):
+    if isinstance(function, keras.layers.Layer) and known_type(function, _LAYERS):
         return layer_kind(function)
-    return _ACTIVATIONS.get(_key(function), UNKNOWN)
+    return _ACTIVATIONS.get(function, UNKNOWN) if isinstance(function, Hashable) else UNKNOWN
 
 
 def windows_of(step: Step, size: Size) -> Windows:
@@ -170,29 +176,11 @@ def _axes(operation: Any) -> tuple[int, ...]:
     return tuple(axis) if isinstance(axis, list | tuple) else (axis,)
 
 
-def _relu(step: Step) -> Kind:
-    return _RELU if step.operation.negative_slope == 0 else _ELEMENTWISE
-
-
-def _activation(step: Step) -> Kind:
-    return activation_kind(step.operation.activation)
-
-
 def _in_place(one: Role, several: Role) -> Callable[[Step], Kind]:
     """An operation on the numbers in one place, of one map (and constants) or several."""
 
-    def decide(step: Step) -> Kind:
-        return Kind(
-            several if len(step.inputs) > 1 else one, layer_windows.here, _has_few_constants(step)
-        )
-
-    return decide
-
-
-def _has_few_constants(step: Step) -> bool:
-    """Whether a call's constants are at most one number for each channel."""
-    constants = [x for x in keras.tree.flatten(step.arguments) if not isinstance(x, Slot)]
-    return all(set(getattr(x, "shape", ())[:-1]) <= {1} for x in constants)
+    here = layer_windows.here
+    return lambda step: Kind(several if len(step.inputs) > 1 else one, here)
 
 
 def _bilinear(step: Step) -> Kind:
@@ -266,8 +254,8 @@ _LAYERS: dict[type, Entry] = {
     L.Concatenate: _over_channels(Kind(Role.MERGE, layer_windows.here)),
     **_named("Maximum Minimum Multiply", Kind(Role.COMBINE, layer_windows.here)),
     layers.LocalResponseNormalization: Kind(Role.CONTRAST, layer_windows.here),
-    L.Activation: _activation,
-    L.ReLU: _relu,
+    L.Activation: lambda step: activation_kind(step.operation.activation),
+    L.ReLU: lambda step: _ELEMENTWISE if step.operation.negative_slope else _RELU,
     L.PReLU: _by_place(_ELEMENTWISE),
     **_named("ELU LeakyReLU", _ELEMENTWISE),
     **_named(
@@ -341,12 +329,3 @@ _ACTIVATIONS: dict[Any, Kind] = {
         _ELEMENTWISE,
     ),
 }
-
-
-def _key(function: Any) -> Any:
-    """A key for the activations, which users may give as things that have no hash."""
-    try:
-        hash(function)
-    except TypeError:
-        return "unhashable"
-    return function
