@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from zfkeras.data.inputs import input_size
 from zfkeras.data.preprocess import ten_crop
 from zfkeras.data.sources import from_arrays
+from zfkeras.graph.heads import ends_in_softmax
 from zfkeras.training.evaluation import (
     Classifier,
     Evaluation,
-    ends_in_softmax,
     evaluate,
-    input_size,
 )
 
 

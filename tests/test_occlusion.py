@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from zfkeras.analysis import occluder
 from zfkeras.analysis import occlusion as module
-from zfkeras.analysis.occlusion import Occlusion, ends_in_softmax, occlusion
+from zfkeras.analysis.occlusion import Occlusion, occlusion
+from zfkeras.graph.heads import ends_in_softmax
 
 HEIGHT, WIDTH, CLASSES = 13, 18, 4
 BOX = (3, 7, 9, 12)  # top, left, bottom, right of the rectangle that class 1 looks at

@@ -13,8 +13,8 @@ from zfkeras.analysis.explanations import METHODS, Settings, explainer, explanat
 from zfkeras.analysis.faithfulness import faithfulness
 from zfkeras.analysis.sanity import deletion_insertion, rank_correlation
 from zfkeras.graph import walk
-from zfkeras.graph.answers import Answers
 from zfkeras.graph.copies import FlatCopy, randomized
+from zfkeras.graph.predictor import Predictor
 
 import networks
 
@@ -267,7 +267,7 @@ def rectangle_net():
 def test_curves_equal_a_pixel_loop(model, images, rng):
     heat, colour = rng.normal(size=(HEIGHT, WIDTH)).round(1), np.array([9.0, 8, 7], np.float32)
     fractions = np.linspace(0, 1, 6, dtype=np.float32)
-    found = deletion_insertion(Answers(model), images[0], heat, 2, colour, fractions, 4)
+    found = deletion_insertion(Predictor(model), images[0], heat, 2, colour, fractions, 4)
     places = sorted(np.ndindex(HEIGHT, WIDTH), key=lambda place: -heat[place])
     for step, fraction in enumerate(fractions):
         hidden, shown = images[0].copy(), np.broadcast_to(colour, images[0].shape).copy()
@@ -285,7 +285,7 @@ def test_a_map_that_knows_beats_one_that_does_not(rng):
     knows[BOX[0] : BOX[2], BOX[1] : BOX[3]] = 1
     areas = []
     for heat in (knows, rng.normal(size=knows.shape), -knows):
-        curves = deletion_insertion(Answers(net), image, heat, 1, np.zeros(3), fractions)
+        curves = deletion_insertion(Predictor(net), image, heat, 1, np.zeros(3), fractions)
         areas.append([np.trapezoid(curve, fractions) for curve in curves])
     deletion, insertion = np.transpose(areas)
     assert (np.diff(deletion) > 0.02).all()

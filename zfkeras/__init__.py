@@ -24,6 +24,7 @@ _HOME = {
     "MaxUnpool2D": "layers",
     "Occlusion": "analysis.occlusion",
     "PixelMean": "layers",
+    "Predictor": "graph.predictor",
     "Projection": "deconvnet.net",
     "ReceptiveField": "regions.receptive_field",
     "TopActivations": "analysis.strongest",

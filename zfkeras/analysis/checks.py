@@ -10,8 +10,9 @@ import keras
 import numpy as np
 
 from zfkeras.deconvnet.rules import rules_for
+from zfkeras.graph.heads import LOGITS, SIGMOID, SOFTMAX, UNKNOWN, Head, head_of
 from zfkeras.graph.kinds import Role
-from zfkeras.graph.layer_kinds import ceiling, is_softmax, kind_of, op_name
+from zfkeras.graph.layer_kinds import ceiling, kind_of, op_name
 from zfkeras.graph.walking import Graph, Step, walk
 
 PROBLEM, CAUTION, NOTE = LEVELS = ("problem", "caution", "note")
@@ -111,7 +112,7 @@ def check_model(model: keras.Model, rules: Mapping[Any, Any] | None = None) -> M
 
 def _has_rule(step: Step, graph: Graph, rules: Mapping[Any, Any] | None) -> bool:
     """A softmax at the very end needs none: projections start from its logits."""
-    if step is graph.steps[-1] and is_softmax(step.operation):
+    if any(head.kind == SOFTMAX and step in head.steps for head in _heads(graph)):
         return True
     try:
         return bool(rules_for(step, "deconvnet", user=rules))
@@ -145,31 +146,55 @@ def _rules(_: Graph, barred: list[Step]) -> Iterator[Finding]:
         )
 
 
+def _heads(graph: Graph) -> list[Head]:
+    return [head_of(graph, output) for output in graph.outputs]
+
+
 def _head(graph: Graph, _: list[Step]) -> Iterator[Finding]:
-    last = graph.steps[-1]
-    activation = getattr(last.operation, "activation", None)
-    if is_softmax(last.operation):
+    if len(graph.outputs) > 1:
         yield Finding(
             NOTE,
-            "The model ends in a softmax",
-            (last.path,),
-            "Its outputs are probabilities. Projections of a class start from the logit before it.",
+            "The model has several outputs",
+            tuple(graph.outputs),
+            "Analyses ask for the name of the one to watch: output='…', --output-name.",
         )
-    elif activation is keras.activations.sigmoid or op_name(last.operation) == "Sigmoid":
-        yield Finding(
-            CAUTION,
-            "The model ends in a sigmoid",
-            (last.path,),
-            "Its classes do not exclude one another. Give the analyses softmax=False, or they will "
-            "turn its outputs into probabilities that compete.",
-        )
-    elif len(graph.shapes[last.outputs[0]]) == 2:
-        yield Finding(
-            NOTE,
-            "The model ends in scores",
-            (last.path,),
-            "They are taken for logits: analyses apply a softmax unless told softmax=False.",
-        )
+    for output, value in graph.outputs.items():
+        head = head_of(graph, output)
+        if head.kind in _HEADS and len(graph.shapes[value]) == 2:
+            is_one_logit = head.kind == LOGITS and graph.shapes[value][-1] == 1
+            level, what, consequence = _ONE_SCORE if is_one_logit else _HEADS[head.kind]
+            yield Finding(level, what, tuple(step.path for step in head.steps), consequence)
+
+
+_ONE_SCORE = (
+    NOTE,
+    "The model ends in one score",
+    "It is taken as it is. If it is the logit of a probability, say so: scores='sigmoid', "
+    "--sigmoid.",
+)
+_HEADS = {
+    SOFTMAX: (
+        NOTE,
+        "The model ends in a softmax",
+        "Its outputs are probabilities. Projections of a class start from the logit before it.",
+    ),
+    SIGMOID: (
+        NOTE,
+        "The model ends in a sigmoid",
+        "Its classes do not exclude one another: analyses take each probability as it is, as "
+        "softmax=False would.",
+    ),
+    LOGITS: (
+        NOTE,
+        "The model ends in scores",
+        "They are taken for logits: analyses apply a softmax unless told softmax=False.",
+    ),
+    UNKNOWN: (
+        CAUTION,
+        "It is not known what the outputs mean",
+        "Their layer may do anything. Give the analyses scores='softmax', 'sigmoid' or 'raw'.",
+    ),
+}
 
 
 def _max_pools(graph: Graph, _: list[Step]) -> Iterator[Finding]:

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
+from zfkeras.analysis.classes import class_of_each
 from zfkeras.analysis.occluder import paint, rectangle
 from zfkeras.analysis.results import Result
-from zfkeras.graph.answers import Answers, check_images, class_of_each
+from zfkeras.data.inputs import check_images
+from zfkeras.graph.predictor import Predictor
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -52,6 +54,7 @@ class Correspondence(Result):
         probabilities: (P, N) when the part is,
         random_probabilities: (T, N) and when the random part is.
         patch_fill: (N, C) colour that hides.
+        score_name: What the probabilities are: "probability", or plain "score".
     """
 
     parts: tuple[str, ...]
@@ -68,6 +71,7 @@ class Correspondence(Result):
     probabilities: Floats
     random_probabilities: Floats
     patch_fill: Floats
+    score_name: str = "probability"
 
     def scores(self, measure: str = "distances") -> dict[str, NDArray[np.float64]]:
         """Table 1: for each part and "random", mean and population std over pairs, (L, 2).
@@ -104,6 +108,8 @@ def correspondence(
     batch_size: int = 32,
     progress: bool = False,
     softmax: bool | None = None,
+    output: str | None = None,
+    scores: bool | str = True,
 ) -> Correspondence:
     """Measures how alike a net's features change when the same part of each image is hidden.
 
@@ -125,7 +131,9 @@ def correspondence(
         seed: Of the random parts.
         batch_size: Images in memory at a time.
         progress: Whether to show a progress bar.
-        softmax: As in `occlusion`.
+        softmax: Older than `scores`: True is "softmax", False "raw".
+        output: Name of the output to watch, if the model has several.
+        scores: What to make of it, as in `Predictor`: True, "softmax", "sigmoid" or "raw".
 
     Returns:
         The `Correspondence`.
@@ -151,15 +159,15 @@ def correspondence(
         np.random.default_rng(seed), within, _sizes(part_boxes[0]), draws, together
     )
     fill = paint(images, fill_value)
-    answers = Answers(model, layers, softmax)
-    whole, originals = answers(images, batch_size)
+    predictor = Predictor(model, layers, output, scores, softmax)
+    whole, originals = predictor(images, batch_size)
     watched = class_of_each(classes, whole.argmax(1), whole.shape[1])
     each = np.arange(len(images))
     found: dict[str, list] = {"distances": [], "agreements": [], "probabilities": []}
     hidden = [*masks, *(_in_boxes(box, images.shape) for box in chance)]
     for mask in tqdm(hidden, desc="hiding", unit="part", disable=not progress):
         covered = np.where(mask[..., None], fill, images)
-        seen, features = answers(covered, batch_size)
+        seen, features = predictor(covered, batch_size)
         signs = [sign_changes(a, b) for a, b in zip(originals, features, strict=True)]
         found["distances"].append([pair_distances(s) for s in signs])
         found["agreements"].append([pair_agreements(s) for s in signs])
@@ -174,6 +182,7 @@ def correspondence(
         classes=watched,
         baseline_probabilities=whole[each, watched],
         patch_fill=fill[:, 0, 0],
+        score_name=predictor.score_name,
     )
 
 

@@ -6,7 +6,7 @@ with one another, with randomised nets, by deletion and insertion. All explain t
 not know of classes. "deconvnet_logit" starts from the class instead.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from zfkeras.analysis.baselines import BASELINES, Baseline
+from zfkeras.analysis.classes import class_of_each
 from zfkeras.analysis.occlusion import occlusion
+from zfkeras.data.inputs import check_images
 from zfkeras.deconvnet.net import DeconvNet
-from zfkeras.graph.answers import Answers, check_images, class_of_each
 from zfkeras.graph.copies import FlatCopy
+from zfkeras.graph.predictor import Predictor
 from zfkeras.graph.walking import walk
 
 Floats = NDArray[np.float32]
@@ -30,6 +32,9 @@ Explainer = Callable[[Floats, Integers], Floats]
 OURS = ("deconvnet", "deconvnet_logit", "guided", "gradient_x_input", "occlusion")
 METHODS = (*OURS, *BASELINES, "random")
 """Ours; tf-keras-vis'; and "random", smooth noise, to know what is worth nothing."""
+
+# What a method raises where it doesn't suit a model: no rule for a layer, no convolution, …
+_UNSUITED = (ValueError, TypeError, ImportError, NotImplementedError, tf.errors.OpError)
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Settings:
         baselines: Options of `Baseline`.
         batch_size: Images in memory at a time.
         seed: Of SmoothGrad's noise and of "random".
+        output: Name of the output to explain, if the model has several.
+        scores: What to make of it, as in `Predictor`.
     """
 
     layer: str | None = None
@@ -55,12 +62,18 @@ class Settings:
     baselines: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 32
     seed: int = 0
+    output: str | None = None
+    scores: bool | str = True
+
+    def copy(self, model: keras.Model) -> FlatCopy:
+        """A copy of the model up to the logits that are explained."""
+        return FlatCopy(model, logits=True, output=self.output)
 
 
 def explanations(
     model: keras.Model,
     images: Any,
-    methods: tuple[str, ...] = METHODS,
+    methods: str | Sequence[str] = METHODS,
     classes: ArrayLike | None = None,
     settings: Settings | None = None,
     progress: bool = False,
@@ -73,7 +86,7 @@ def explanations(
     Args:
         model: Functional or Sequential classifier; it is only read.
         images: (N, H, W, C) pixels, a picture, a folder or a `tf.data.Dataset`.
-        methods: Some of `METHODS`.
+        methods: One or some of `METHODS`.
         classes: A class for all images or one for each; default: the predicted.
         settings: How they are made.
         progress: Whether to show a progress bar.
@@ -87,13 +100,47 @@ def explanations(
         >>> explanations(tiny, np.ones((1, 8, 12, 3)), ("guided", "occlusion")).shape
         (2, 1, 8, 12)
     """
-    images = check_images(model, images)
-    predicted = Answers(model)(images)[0]
+    settings, images = settings or Settings(), check_images(model, images)
+    predictor = Predictor(model, (), settings.output, settings.scores)
+    predicted = predictor(images, settings.batch_size).scores
     watched = class_of_each(classes, predicted.argmax(1), predicted.shape[1])
-    flat = FlatCopy(model, logits=True)
-    makers = {name: explainer(model, name, settings, flat) for name in methods}
-    bar = tqdm(makers.items(), desc="explaining", unit="method", disable=not progress)
-    return np.stack([make(images, watched) for _, make in bar])
+    maps, unsuited = suited_maps(model, images, methods, watched, settings, progress)
+    for error in unsuited.values():
+        raise error
+    return np.stack(list(maps.values()))
+
+
+def suited_maps(
+    model: keras.Model,
+    images: Floats,
+    methods: str | Sequence[str],
+    classes: Integers,
+    settings: Settings,
+    progress: bool = False,
+) -> tuple[dict[str, Floats], dict[str, Exception]]:
+    """Heat maps (N, H, W) of the methods that suit a model, and what the others say, by name.
+
+    Args:
+        model: As in `explanations`.
+        images: (N, H, W, C) float32.
+        methods: As in `explanations`.
+        classes: (N,) the classes to explain.
+        settings: How they are made.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        ValueError: An unknown method.
+    """
+    methods = (methods,) if isinstance(methods, str) else tuple(methods)
+    for method in methods:
+        _check_method(method)
+    flat, maps, unsuited = settings.copy(model), {}, {}
+    for method in tqdm(methods, desc="explaining", unit="method", disable=not progress):
+        try:
+            maps[method] = explainer(model, method, settings, flat)(images, classes)
+        except _UNSUITED as error:
+            unsuited[method] = error
+    return maps, unsuited
 
 
 def explainer(
@@ -115,14 +162,18 @@ def explainer(
     Raises:
         ValueError: An unknown method, or one that the model doesn't suit.
     """
-    settings, makers = settings or Settings(), _makers()
-    if method not in makers:
+    _check_method(method)
+    settings = settings or Settings()
+    return _makers()[method](model, settings, flat or settings.copy(model))
+
+
+def _check_method(method: str) -> None:
+    if method not in METHODS:
         raise ValueError(f"The method must be one of {METHODS}. Received: method={method!r}")
-    return makers[method](model, settings, flat)
 
 
 def _makers() -> dict[str, Callable[..., Explainer]]:
-    """For each method a function (model, settings, flat copy or None) -> explainer."""
+    """For each method a function (model, settings, flat copy) -> explainer."""
     ours: dict[str, Callable[..., Explainer]] = {
         "deconvnet": lambda model, settings, _: StrongestUnits(model, settings),
         "deconvnet_logit": _magnitude("deconvnet"),
@@ -137,27 +188,27 @@ def _makers() -> dict[str, Callable[..., Explainer]]:
 
 
 def _magnitude(rule: str) -> Callable[..., Explainer]:
-    def make(model: keras.Model, settings: Settings, flat: FlatCopy | None) -> Explainer:
-        project = Projector(flat or FlatCopy(model, logits=True), rule, settings.batch_size)
+    def make(_: keras.Model, settings: Settings, flat: FlatCopy) -> Explainer:
+        project = Projector(flat, rule, settings.batch_size)
         return lambda images, classes: np.abs(project(images, classes)).max(-1)
 
     return make
 
 
-def _gradient_x_input(model: keras.Model, settings: Settings, flat: FlatCopy | None) -> Explainer:
-    project = Projector(flat or FlatCopy(model, logits=True), "gradient", settings.batch_size)
+def _gradient_x_input(_: keras.Model, settings: Settings, flat: FlatCopy) -> Explainer:
+    project = Projector(flat, "gradient", settings.batch_size)
     return lambda images, classes: (project(images, classes) * images).sum(-1)
 
 
 def _baseline(method: str) -> Callable[..., Explainer]:
-    def make(model: keras.Model, settings: Settings, flat: FlatCopy | None) -> Explainer:
+    def make(_: keras.Model, settings: Settings, flat: FlatCopy) -> Explainer:
         options = {"seed": settings.seed, "batch_size": settings.batch_size} | settings.baselines
-        return Baseline(flat or FlatCopy(model, logits=True), method, **options)
+        return Baseline(flat, method, **options)
 
     return make
 
 
-def _drop(model: keras.Model, settings: Settings, _: FlatCopy | None) -> Explainer:
+def _drop(model: keras.Model, settings: Settings, _: FlatCopy) -> Explainer:
     def explain(images: Floats, classes: Integers) -> Floats:
         patch = settings.patch_size or max(1, min(images.shape[1:3]) // 5)
         found = occlusion(
@@ -168,6 +219,8 @@ def _drop(model: keras.Model, settings: Settings, _: FlatCopy | None) -> Explain
             fill_value=settings.fill_value,
             classes=classes[:, None],
             batch_size=settings.batch_size,
+            output=settings.output,
+            scores=settings.scores,
         )
         return found.baseline_response[:, None, None] - found.heat_map()
 
@@ -179,7 +232,7 @@ class StrongestUnits:
 
     def __init__(self, model: keras.Model, settings: Settings) -> None:
         self._deconv = DeconvNet(model)
-        self._layer = last_maps(model) if settings.layer is None else settings.layer
+        self._layer = settings.layer or last_maps(model, settings.output)
         self._settings = settings
 
     def __call__(self, images: Floats, _: Integers) -> Floats:
@@ -226,14 +279,14 @@ class Projector:
         return np.concatenate(parts)
 
 
-def last_maps(model: keras.Model) -> str:
-    """Name of the last layer whose output is feature maps of more than one place.
+def last_maps(model: keras.Model, output: str | None = None) -> str:
+    """Name of the last layer below an output that gives feature maps of more than one place.
 
     Raises:
         ValueError: There is none.
     """
     graph = walk(model)
-    for step in reversed(graph.steps):
+    for step in reversed(graph.steps_to(graph.output(output))):
         shape = graph.shapes[step.outputs[0]]
         if len(shape) == 4 and shape[1:3] != (1, 1):
             return step.path

@@ -7,7 +7,7 @@ depend on what the net has learned.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from zfkeras.analysis.explanations import METHODS, Settings, explanations
+from zfkeras.analysis.classes import class_of_each
+from zfkeras.analysis.explanations import METHODS, Settings, suited_maps
 from zfkeras.analysis.occluder import paint
 from zfkeras.analysis.results import Result
 from zfkeras.analysis.sanity import deletion_insertion, randomization, rank_correlation
-from zfkeras.graph.answers import Answers, check_images, class_of_each
+from zfkeras.data.inputs import check_images
+from zfkeras.graph.predictor import Predictor
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -42,6 +44,8 @@ class Faithfulness(Result):
             and all above it shuffled.
         independent: (M, N, L) the same with this layer alone shuffled.
         baseline_probabilities: (N,) the class' probability for the image as it is.
+        score_name: What the probabilities are: "probability", or plain "score".
+        skipped: The methods that don't suit the model, each with the reason.
     """
 
     methods: tuple[str, ...]
@@ -55,6 +59,8 @@ class Faithfulness(Result):
     cascading: Floats
     independent: Floats
     baseline_probabilities: Floats
+    score_name: str = "probability"
+    skipped: tuple[tuple[str, str], ...] = ()
 
     def areas(self) -> dict[str, NDArray[Any]]:
         """Area under the two curves, (M, N) each: deletion's is good when low, insertion's high."""
@@ -76,6 +82,8 @@ def faithfulness(
     seed: int = 0,
     batch_size: int = 32,
     progress: bool = False,
+    output: str | None = None,
+    scores: bool | str = True,
 ) -> Faithfulness:
     """Puts heat maps to the test; the model is only read.
 
@@ -91,12 +99,14 @@ def faithfulness(
         seed: Of the randomisation.
         batch_size: Images in memory at a time.
         progress: Whether to show a progress bar.
+        output: Name of the output to explain, if the model has several.
+        scores: What to make of it, as in `Predictor`: True, "softmax", "sigmoid" or "raw".
 
     Returns:
-        The `Faithfulness`.
+        The `Faithfulness`, of the methods that suit the model; its `skipped` names the others.
 
     Raises:
-        ValueError: Images, classes or methods that don't fit.
+        ValueError: Images, classes or methods that don't fit; no method suits the model.
 
     Example:
         >>> tiny = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Flatten(),
@@ -108,23 +118,25 @@ def faithfulness(
     images = check_images(model, images)
     methods = (methods,) if isinstance(methods, str) else tuple(methods)
     _check(methods, steps)
-    answers = Answers(model)
-    whole = answers(images, batch_size)[0]
+    settings = _settled(settings or Settings(), output, scores)
+    predictor = Predictor(model, (), settings.output, settings.scores)
+    whole = predictor(images, batch_size).scores
     watched = class_of_each(classes, whole.argmax(1), whole.shape[1])
     fill = paint(images, fill_value)[:, 0, 0]
-    maps = explanations(model, images, methods, watched, settings, progress)
+    named, unsuited = suited_maps(model, images, methods, watched, settings, progress)
+    _check_any(named, unsuited)
+    maps = np.stack(list(named.values()))
     fractions = np.linspace(0, 1, steps + 1, dtype=np.float32)
     todo = tqdm(maps, desc="deleting, inserting", unit="method", disable=not progress)
     curves = np.array([
         [
-            deletion_insertion(answers, *each, fractions, batch_size)
+            deletion_insertion(predictor, *each, fractions, batch_size)
             for each in zip(images, heat, watched, fill, strict=True)
         ]
         for heat in todo
     ])  # fmt: skip
-    named = dict(zip(methods, maps, strict=True)) if randomize else {}
     return Faithfulness(
-        methods=methods,
+        methods=tuple(named),
         classes=watched,
         maps=maps,
         fractions=fractions,
@@ -132,7 +144,9 @@ def faithfulness(
         insertion=curves[:, :, 1],
         similarity=np.array([[rank_correlation(a, b) for b in maps] for a in maps]),
         baseline_probabilities=whole[np.arange(len(images)), watched],
-        **_forgotten(model, named, images, watched, settings, seed, progress),
+        score_name=predictor.score_name,
+        skipped=tuple((method, str(error)) for method, error in unsuited.items()),
+        **_forgotten(model, named if randomize else {}, images, watched, settings, seed, progress),
     )
 
 
@@ -141,6 +155,21 @@ def _forgotten(model: keras.Model, maps: dict[str, Floats], *arguments: Any) -> 
     if maps:
         return randomization(model, maps, *arguments)
     return {"layers": (), "cascading": np.zeros((0, 0, 0)), "independent": np.zeros((0, 0, 0))}
+
+
+def _settled(settings: Settings, output: str | None, scores: bool | str) -> Settings:
+    """The settings with what the keywords say of the output."""
+    output = settings.output if output is None else output
+    return replace(settings, output=output, scores=settings.scores if scores is True else scores)
+
+
+def _check_any(maps: dict[str, Floats], unsuited: dict[str, Exception]) -> None:
+    if not maps:
+        reasons = "; ".join(f"{method}: {error}" for method, error in unsuited.items())
+        raise ValueError(
+            f"None of these methods suits the model. Expected one or more of {METHODS} that do. "
+            f"Received: methods={tuple(unsuited)} ({reasons})"
+        )
 
 
 def _check(methods: tuple[str, ...], steps: int) -> None:

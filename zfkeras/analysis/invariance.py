@@ -14,10 +14,12 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
+from zfkeras.analysis.classes import class_of_each
 from zfkeras.analysis.occluder import paint
 from zfkeras.analysis.results import Result
 from zfkeras.analysis.transforms import check_amounts, matrix, transform
-from zfkeras.graph.answers import Answers, check_images, class_of_each
+from zfkeras.data.inputs import check_images
+from zfkeras.graph.predictor import Predictor
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -45,6 +47,7 @@ class Invariance(Result):
         classes: (N,) the class watched.
         probabilities: (N, T) its probability.
         baseline_probabilities: (N,) the same for the image as it is.
+        score_name: What these are: "probability", or plain "score".
     """
 
     kinds: NDArray[np.str_]
@@ -55,6 +58,7 @@ class Invariance(Result):
     classes: Integers
     probabilities: Floats
     baseline_probabilities: Floats
+    score_name: str = "probability"
 
     def points(self, kind: str) -> NDArray[np.bool_]:
         """Which of the T transforms are of a kind: an index for the other arrays' last axis."""
@@ -76,6 +80,8 @@ def invariance(
     batch_size: int = 32,
     progress: bool = False,
     softmax: bool | None = None,
+    output: str | None = None,
+    scores: bool | str = True,
 ) -> Invariance:
     """Measures how features and output change as images are moved, enlarged and turned (Fig. 5).
 
@@ -94,7 +100,9 @@ def invariance(
             image's mean colour), or a picture (H, W, C) such as the training set's mean image.
         batch_size: Images in memory at a time.
         progress: Whether to show a progress bar.
-        softmax: As in `occlusion`.
+        softmax: Older than `scores`: True is "softmax", False "raw".
+        output: Name of the output to watch, if the model has several.
+        scores: What to make of it, as in `Predictor`: True, "softmax", "sigmoid" or "raw".
 
     Returns:
         The `Invariance`.
@@ -117,8 +125,8 @@ def invariance(
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
     amounts = check_amounts(transforms)
     fill = _filling(images, fill_value)
-    compare = _Comparison(Answers(model, layers, softmax))
-    baseline = Answers(model, softmax=softmax)(images, batch_size)[0]
+    compare = _Comparison(Predictor(model, layers, output, scores, softmax))
+    baseline = Predictor(model, (), output, scores, softmax)(images, batch_size).scores
     watched = class_of_each(classes, baseline.argmax(1), baseline.shape[1])
     kinds = [kind for kind, values in amounts.items() for _ in values]
     steps = np.concatenate(list(amounts.values()))
@@ -140,6 +148,7 @@ def invariance(
         classes=watched,
         probabilities=probabilities[each, :, watched],
         baseline_probabilities=baseline[each, watched],
+        score_name=compare.predictor.score_name,
     )
 
 
@@ -154,8 +163,8 @@ def _filling(images: Floats, fill_value: ArrayLike | str) -> Floats:
 class _Comparison:
     """Compares an image with its transformed versions; features never leave the device."""
 
-    def __init__(self, answers: Answers) -> None:
-        self.answers = answers
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
         self.traced = tf.function(self.batch, autograph=False, reduce_retracing=True)
 
     def image(
@@ -177,7 +186,7 @@ class _Comparison:
     def batch(self, image: Any, maps: Any, fill: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         moved = transform(tf.repeat(image, tf.shape(maps)[0], 0), maps, fill)
         # The image goes up in the same batch, so that doing nothing gives a distance of zero.
-        probabilities, layers = self.answers.tensors(tf.concat([image, moved], 0))
+        probabilities, layers = self.predictor.tensors(tf.concat([image, moved], 0))
         features = [tf.reshape(x, [tf.shape(x)[0], -1]) for x in layers]
         distances = tf.stack([_to_first(x) for x in features])
         units = tf.stack([_to_first(tf.math.l2_normalize(x, 1)) for x in features])

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zfkeras.analysis.plain_sweep import watcher, whole_images
+from zfkeras.data.inputs import check_images
 from zfkeras.data.pictures import pictures
 from zfkeras.deconvnet.net import DeconvNet
-from zfkeras.graph.answers import check_images
+from zfkeras.graph.predictor import Predictor
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -103,5 +104,5 @@ def pool_of(
             f"The other images must be of the images' size, {images.shape[1:]}. "
             f"Received: others with shape={pool.shape}"
         )
-    sums = whole_images(watcher(model, layer, scores=False), pool, batch_size)[1]
+    sums = whole_images(watcher(Predictor(model, [layer], scores=False)), pool, batch_size)[1]
     return pool, np.asarray(sums)

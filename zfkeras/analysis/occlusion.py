@@ -11,13 +11,15 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from zfkeras.analysis.classes import watched_classes
 from zfkeras.analysis.incremental.sweep import Sweep
-from zfkeras.analysis.incremental.watch import Question, sweep_coarsely, sweep_exactly
+from zfkeras.analysis.incremental.watch import sweep_coarsely, sweep_exactly
 from zfkeras.analysis.map_projections import map_projections, pool_of
 from zfkeras.analysis.occluder import centres, covers, paint, rectangle
-from zfkeras.analysis.plain_sweep import sweep_plainly, watcher, whole_images
+from zfkeras.analysis.plain_sweep import Request, sweep_plainly, watcher, whole_images
 from zfkeras.analysis.results import Result
-from zfkeras.graph.answers import check_images, ends_in_softmax, watched_classes
+from zfkeras.data.inputs import check_images
+from zfkeras.graph.predictor import Predictor
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -54,6 +56,7 @@ class Occlusion(Result):
         evaluated: (N, R, S) with method "coarse", the places that were looked at; None: all.
         error: (N,) with method "coarse", the largest error of the interpolated probabilities
             (without scores: of the activation) where it was measured, at places held out.
+        score_name: what `probabilities` are: "probability", or plain "score".
     """
 
     rows: Integers
@@ -78,6 +81,7 @@ class Occlusion(Result):
     other_projections: Floats | None = None
     evaluated: NDArray[np.bool_] | None = None
     error: Floats | None = None
+    score_name: str = "probability"
 
     @property
     def response(self) -> Floats:
@@ -131,9 +135,10 @@ def occlusion(
     batch_size: int = 64,
     progress: bool = False,
     softmax: bool | None = None,
-    scores: bool = True,
+    scores: bool | str = True,
     others: Any = None,
     top_others: int = 8,
+    output: str | None = None,
 ) -> Occlusion:
     """Hides each part of the images in turn and records what the net answers (Fig. 7).
 
@@ -163,15 +168,17 @@ def occlusion(
             between; it interpolates the rest (`predicted`: the nearest) and reports the error.
         batch_size: images in memory at a time; the result does not depend on it.
         progress: show a progress bar.
-        softmax: whether to turn the model's outputs into probabilities; default: unless the
-            model ends in a softmax. With False the raw scores are recorded.
-        scores: whether to record what the model answers. False: only the map of `layer`, and
-            nothing beyond it is computed; method "incremental" then computes only that one map of
-            a convolutional layer, "coarse" goes by it. The model need not classify.
+        softmax: older than `scores`: True is "softmax", False "raw".
+        scores: what to make of the model's outputs, as in `Predictor`: by default probabilities
+            where its last layer gives logits of two or more classes, else what it answers;
+            "softmax", "sigmoid" or "raw" to say so. False: no scores are recorded, only the map
+            of `layer`, and nothing beyond it is computed; method "incremental" then computes only
+            that one map of a convolutional layer, "coarse" goes by it. The model need not classify.
         others: more images, like `images` and of their size, to project the same map from;
             default: the images themselves. What equals an image is never one of its others.
         top_others: in how many of them to do so, at most, the same number for each image; 0: none.
             Each takes as much memory as the image.
+        output: name of the output to watch, if the model has several.
 
     Example:
         >>> tiny = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Flatten(),
@@ -190,9 +197,8 @@ def occlusion(
         for length, size, step in zip(images.shape[1:3], patch, steps, strict=True)
     )
     fill = paint(images, fill_value, patch)
-    if softmax is None:
-        softmax = scores and not ends_in_softmax(model)
-    watch = watcher(model, layer, scores, softmax)
+    predictor = Predictor(model, [] if layer is None else [layer], output, scores, softmax)
+    watch = watcher(predictor)
     answers, sums = whole_images(watch, images, batch_size)
     whole = _baseline(answers, sums, classes)
     if layer is not None and sums is not None:
@@ -202,14 +208,13 @@ def occlusion(
         whole |= map_projections(
             model, layer, whole["channel"], images, *pool, top_others, batch_size
         )
-    question = Question(images, fill, whole.get("classes"), whole.get("channel"), softmax)
+    request = Request(images, fill, whole.get("classes"), whole.get("channel"))
     if method == "plain":
-        seen = sweep_plainly(watch, question, rows, columns, patch, batch_size, progress)
+        seen = sweep_plainly(watch, request, rows, columns, patch, batch_size, progress)
     else:
-        sweep = Sweep(model, images.shape[1:3], rows, columns, patch, layer, scores, batch_size)
-        seen = (sweep_exactly if method == "incremental" else sweep_coarsely)(
-            sweep, question, progress
-        )
+        places = (images.shape[1:3], rows, columns, patch)
+        sweep = Sweep(model, *places, layer, scores is not False, batch_size, output)
+        seen = _INCREMENTALLY[method](sweep, request, predictor.activate, progress)
     return Occlusion(
         rows=rows,
         columns=columns,
@@ -217,14 +222,18 @@ def occlusion(
         patch_size=patch,
         strides=steps,
         fill_value=fill,
+        score_name=predictor.score_name,
         layer=layer,
         **whole,
         **seen,
     )
 
 
+_INCREMENTALLY = {"incremental": sweep_exactly, "coarse": sweep_coarsely}
+
+
 def _check(method: str, batch_size: int) -> None:
-    if method not in ("plain", "incremental", "coarse"):
+    if method not in ("plain", *_INCREMENTALLY):
         raise ValueError(
             'The method is unknown. Expected "plain", "incremental" or "coarse". '
             f"Received: method={method!r}"
@@ -236,10 +245,10 @@ def _check(method: str, batch_size: int) -> None:
 
 
 def _check_wanted(
-    scores: bool, layer: str | None, classes: ArrayLike | None, softmax: bool | None
+    scores: bool | str, layer: str | None, classes: ArrayLike | None, softmax: bool | None
 ) -> None:
     """Without scores there must be a layer, and nothing may be said of scores."""
-    if scores:
+    if scores is not False:
         return
     if layer is None:
         raise ValueError(
@@ -273,11 +282,6 @@ def _baseline(
     """What is watched, and what it is when nothing is hidden."""
     found: dict[str, Any] = {}
     if scores is not None:
-        if scores.ndim != 2:
-            raise ValueError(
-                "The model does not classify. Expected outputs of shape (N, classes). "
-                f"Received: outputs with shape={scores.shape}"
-            )
         predicted = scores.argmax(axis=1)
         watched = watched_classes(classes, predicted, scores.shape[1])
         found["classes"], found["baseline_predicted"] = watched, predicted

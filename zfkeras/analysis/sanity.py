@@ -1,6 +1,7 @@
 """Tests that a heat map of a class must pass: deletion, insertion, and randomised weights."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -9,15 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from zfkeras.analysis.explanations import Settings, explainer
-from zfkeras.graph.answers import Answers
 from zfkeras.graph.copies import ORDERS, FlatCopy, learned_layers, randomized
+from zfkeras.graph.predictor import Predictor
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 
 def deletion_insertion(
-    answers: Answers,
+    predictor: Predictor,
     image: Floats,
     heat: Floats,
     number: int,
@@ -28,7 +29,7 @@ def deletion_insertion(
     """Probability of a class with the hottest pixels hidden, and with only these shown.
 
     Args:
-        answers: The net.
+        predictor: The net.
         image: (H, W, C).
         heat: (H, W); equals are taken in row-major order.
         number: The class.
@@ -45,7 +46,7 @@ def deletion_insertion(
     hottest = rank.reshape(heat.shape) < np.rint(fractions * heat.size)[:, None, None]
     hidden = np.where(hottest[..., None], colour, image)
     shown = np.where(hottest[..., None], image, colour)
-    deletion, insertion = (answers(x, batch_size)[0][:, number] for x in (hidden, shown))
+    deletion, insertion = (predictor(x, batch_size).scores[:, number] for x in (hidden, shown))
     return deletion, insertion
 
 
@@ -92,7 +93,8 @@ def randomization(
         "layers": their names, from the top down; "cascading" and "independent": (methods, N,
         layers) rank correlations, see `zfkeras.graph.copies.randomized`.
     """
-    copy = FlatCopy(model).model
+    settings = settings or Settings()
+    copy, settings = FlatCopy(model, output=settings.output).model, replace(settings, output=None)
     flat = FlatCopy(copy, logits=True)
     layers = tuple(layer.name for layer in reversed(learned_layers(copy)))
     makers = {name: explainer(copy, name, settings, flat) for name in maps}

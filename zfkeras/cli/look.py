@@ -183,7 +183,7 @@ def fitted(paths: Sequence[Path], net: "keras.Model") -> "np.ndarray":
     import numpy as np
 
     from zfkeras import image
-    from zfkeras.training.evaluation import input_size
+    from zfkeras.data.inputs import input_size
 
     return np.stack([image.fit(image.load(path), input_size(net)) for path in paths])
 

@@ -98,7 +98,7 @@ class _Job:
     @property
     def marks(self) -> "Landmarks":
         from zfkeras.analysis.landmarks import load_landmarks
-        from zfkeras.training.evaluation import input_size
+        from zfkeras.data.inputs import input_size
 
         folder = self.images[0] if self.images else None
         return load_landmarks(self.landmarks or "", input_size(self.net), folder)
@@ -152,7 +152,7 @@ def _photographs(net: "keras.Model") -> "Pictures":
     from sklearn.datasets import load_sample_images
 
     from zfkeras import image
-    from zfkeras.training.evaluation import input_size
+    from zfkeras.data.inputs import input_size
 
     return np.stack(
         [image.fit(picture, input_size(net)) for picture in load_sample_images().images]

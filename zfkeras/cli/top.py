@@ -105,8 +105,8 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def opened(data: str, output: Path, net: "keras.Model", progress: bool) -> "Source":
     """What `--data` stands for; the check of a folder's pictures is kept in `output`."""
+    from zfkeras.data.inputs import input_size
     from zfkeras.data.stream import open_folder
-    from zfkeras.training.evaluation import input_size
 
     if data.startswith(("tfds:", "generated:")):
         return open_source(data, True, None, input_size(net)[0], progress)

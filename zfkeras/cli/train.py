@@ -189,13 +189,12 @@ def evaluate(
 ) -> None:
     """Measure top-1 and top-5 accuracy of a net on labelled pictures."""
     load_tensorflow()
+    from zfkeras.data.inputs import input_size
     from zfkeras.models.loading import load_class_names, load_model
     from zfkeras.training import evaluation
 
     net = load_model(model)
-    source = open_source(
-        data, True, None, evaluation.input_size(net)[0], not as_json, load_class_names(model)
-    )
+    source = open_source(data, True, None, input_size(net)[0], not as_json, load_class_names(model))
     report_skipped([source])
     result = evaluation.evaluate(net, source, ten_crop, batch_size=batch_size, progress=not as_json)
     numbers = {

@@ -79,9 +79,9 @@ def correspond(
     """Hide the same part in several pictures: does it mean the same everywhere? (Table 1)."""
     load_tensorflow()
     from zfkeras.analysis.landmarks import load_landmarks
+    from zfkeras.data.inputs import input_size
     from zfkeras.experiments import fig8, table1
     from zfkeras.models.loading import load_model
-    from zfkeras.training.evaluation import input_size
 
     net = load_model(model)
     marks = load_landmarks(landmarks, input_size(net), images)
@@ -168,8 +168,8 @@ def gathered(paths: Sequence[Path], net: "keras.Model") -> "Pictures":
     """The pictures at some paths, files or folders, as the net takes them: (N, H, W, 3) uint8."""
     import numpy as np
 
+    from zfkeras.data.inputs import input_size
     from zfkeras.data.pictures import pictures
-    from zfkeras.training.evaluation import input_size
 
     return np.concatenate([pictures(path, input_size(net)) for path in paths])
 

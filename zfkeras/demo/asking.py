@@ -16,7 +16,7 @@ from zfkeras import image
 from zfkeras.analysis.occlusion import occlusion
 from zfkeras.client import Client, ServerError
 from zfkeras.deconvnet.net import DeconvNet
-from zfkeras.graph.answers import Answers
+from zfkeras.graph.predictor import Predictor
 from zfkeras.image import Picture
 from zfkeras.saved_model import export
 
@@ -160,7 +160,7 @@ def differences(client: Client, net: keras.Model, pixels: Picture, layer: str) -
     unit = client.predict("deconv_pixels", **same, layer=layer, channel=-1)
     hidden = client.predict("occlusion_pixels", **same, patch_size=patch, fill_value=128.0)
 
-    own_classes = Answers(net)(pixels[None])[0][0, classes["class_ids"]]
+    own_classes = Predictor(net)(pixels[None]).scores[0, classes["class_ids"]]
     own_unit = DeconvNet(net).project(pixels[None], layer, [unit["channel"]]).pixels[0, 0]
     rows, columns = hidden["rows"], hidden["columns"]
     strides = rows[1] - rows[0], columns[1] - columns[0]

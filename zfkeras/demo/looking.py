@@ -11,16 +11,16 @@ from sklearn.datasets import load_sample_images
 
 from zfkeras import image
 from zfkeras.analysis.occlusion import occlusion
+from zfkeras.data.inputs import input_size
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.demo.budget import Budget
 from zfkeras.demo.learning import Trained
-from zfkeras.graph.answers import Answers
+from zfkeras.graph.predictor import Predictor
 from zfkeras.graph.receptive_fields import receptive_field
 from zfkeras.image import Picture, Pictures
 from zfkeras.models.loading import load_class_names, load_model
 from zfkeras.report import figures, views
 from zfkeras.report import occlusion as drawing
-from zfkeras.training.evaluation import input_size
 
 CREDITS = {
     "china.jpg": "Photograph by danielbuechele, CC BY 2.0, from scikit-learn.",
@@ -66,7 +66,7 @@ def look(
 ) -> list[dict[str, Any]]:
     """Classifies photographs and projects the strongest maps of several layers."""
     pictures = np.stack(list(photos.values()))
-    probabilities, _ = Answers(net.model)(pictures)
+    probabilities = Predictor(net.model)(pictures).scores
     looks: list[dict[str, Any]] = [
         {
             "name": name,

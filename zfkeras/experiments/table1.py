@@ -12,7 +12,7 @@ from tqdm import tqdm
 from zfkeras.analysis.correspondence import MEASURES, Correspondence
 from zfkeras.analysis.landmarks import Landmarks
 from zfkeras.experiments.fig8 import measure
-from zfkeras.graph.answers import Answers
+from zfkeras.graph.predictor import Predictor
 from zfkeras.report.correspondence import cover, scores, table, verdict
 from zfkeras.report.figures import save
 
@@ -87,7 +87,7 @@ def hiding_all(
     net: keras.Model, found: Correspondence, landmarks: Landmarks, seed: int, progress: bool
 ) -> dict[str, float]:
     """The same with all parts hidden at once, against as many random patches of the same area."""
-    answers, each = Answers(net), np.arange(len(landmarks.images))
+    predictor, each = Predictor(net), np.arange(len(landmarks.images))
     rng = np.random.default_rng(seed)
     boxes = np.moveaxis(found.boxes, 0, 1)
     draws = [
@@ -95,7 +95,7 @@ def hiding_all(
         for _ in range(max(1, len(found.random_boxes)))
     ]
     changes = [
-        answers(_covered(found, landmarks.images, places))[0][each, found.classes]
+        predictor(_covered(found, landmarks.images, places)).scores[each, found.classes]
         - found.baseline_probabilities
         for places in tqdm([boxes, *draws], desc="hiding all", disable=not progress)
     ]

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zfkeras.graph.layer_kinds import is_softmax
+from zfkeras.graph.heads import SIGMOID, SOFTMAX, head_of
 from zfkeras.graph.walking import IMAGES, Step, walk
 
 ORDERS = ("cascading", "independent")
@@ -19,7 +19,8 @@ class FlatCopy:
 
     Args:
         model: Functional or Sequential model, nested in any way; it is only read.
-        logits: Whether to leave a softmax at the end out.
+        logits: Whether to leave a softmax or sigmoids at the end out.
+        output: Name of the output to keep, if the model has several.
 
     Attributes:
         model: The copy. Its layers are named by their paths, with "_" for "/" and ":".
@@ -36,20 +37,21 @@ class FlatCopy:
         (['in_flat', 'head'], 'linear')
     """
 
-    def __init__(self, model: keras.Model, logits: bool = False) -> None:
+    def __init__(self, model: keras.Model, logits: bool = False, output: str | None = None) -> None:
         graph = walk(model)
-        steps = graph.steps
-        if logits and is_softmax(steps[-1].operation) and not _activation(steps[-1]):
-            steps = steps[:-1]
+        target, head = graph.output(output), head_of(graph, output)
+        squashing = head.steps if logits and head.kind in (SOFTMAX, SIGMOID) else ()
         self._made: dict[int, tuple[Any, Any]] = {}
-        pixels = keras.Input(graph.shapes[IMAGES][1:], dtype=graph.dtype)
+        pixels = keras.Input(graph.image_shape, dtype=graph.dtype)
         values = {IMAGES: pixels}
-        for step in steps:
-            linear = logits and step is steps[-1] and is_softmax(step.operation)
-            fresh = dataclasses.replace(step, operation=self._fresh(step, linear))
+        for step in graph.steps_to(target):
+            if step in squashing and not getattr(step.operation, "weights", ()):
+                values[step.outputs[0]] = values[step.inputs[0]]
+                continue
+            fresh = dataclasses.replace(step, operation=self._fresh(step, step in squashing))
             outputs = keras.tree.flatten(fresh(*(values[i] for i in step.inputs)))
             values.update(zip(step.outputs, outputs, strict=True))
-        self.model = keras.Model(pixels, values[steps[-1].outputs[0]], name=model.name)
+        self.model = keras.Model(pixels, values[target], name=model.name)
         self.refresh()
 
     def refresh(self) -> None:
@@ -92,10 +94,6 @@ class _Borrowed(keras.layers.Layer):
 
     def call(self, *inputs: Any, **options: Any) -> Any:
         return self._original[0](*inputs, **options)
-
-
-def _activation(step: Step) -> Any:
-    return getattr(step.operation, "activation", None)
 
 
 def randomized(model: keras.Model, order: str, seed: int = 0) -> Iterator[str]:

@@ -111,12 +111,6 @@ def op_name(operation: Any) -> str:
     return type(operation).__name__ if type(operation).__module__.startswith("keras.") else ""
 
 
-def is_softmax(operation: Any) -> bool:
-    """Whether a layer or functional operation ends in a softmax."""
-    named = type(operation).__name__ == "Softmax"  # the layer, or keras.ops.softmax
-    return named or getattr(operation, "activation", None) is keras.activations.softmax
-
-
 def ceiling(operation: Any) -> float | None:
     """The value above which a rectifier, or a layer's built-in one, is flat; None: there is none.
 

@@ -1,17 +1,12 @@
 """How far the units of a model see: windows folded from the pixels up (spec C5)."""
 
 import functools
-from collections.abc import Sequence
-from typing import Any
 
 import keras
-import tensorflow as tf
 
 from zfkeras.graph.layer_kinds import windows_of
-from zfkeras.graph.walking import IMAGES, Graph, Step, walk
+from zfkeras.graph.walking import IMAGES, Shape, walk
 from zfkeras.regions.receptive_field import ReceptiveField
-
-Tensor = Any
 
 
 def receptive_field(
@@ -44,26 +39,15 @@ def receptive_field(
     graph = walk(model)
     target = graph.find(layer)
     steps = graph.steps_to(target)
-    sizes = _map_sizes(graph, steps, image_size)
+    shapes = graph.shapes_for(image_size, steps)
     fields = {IMAGES: ReceptiveField()}
     for step in steps:
         below = functools.reduce(ReceptiveField.union, [fields[i] for i in step.inputs])
-        field = below.over(windows_of(step, sizes[step.inputs[0]]))
+        field = below.over(windows_of(step, _size(shapes[step.inputs[0]])))
         fields.update(dict.fromkeys(step.outputs, field))
     return fields[target]
 
 
-def _map_sizes(
-    graph: Graph, steps: Sequence[Step], image_size: tuple[int, int] | None
-) -> dict[int, tuple[int | None, ...]]:
-    """(H, W) of each value, found by running the steps on a batch that holds nothing yet."""
-    shape = graph.shapes[IMAGES]
-    images = tf.TensorSpec((None, *(image_size or shape[1:3]), shape[3]), graph.dtype)
-    sizes = {}
-
-    def note(images: Tensor) -> None:
-        for i, x in graph.run(images, steps).items():
-            sizes[i] = tuple(x.shape[1:3]) if len(x.shape) == 4 else ()
-
-    tf.function(note, autograph=False).get_concrete_function(images)
-    return sizes
+def _size(shape: Shape) -> Shape:
+    """(H, W) of maps, nothing for anything else."""
+    return shape[1:3] if len(shape) == 4 else ()

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 Tensor = Any
 Values = dict[int, Tensor]
+Shape = tuple[int | None, ...]
 IMAGES = 0  # the value every walk starts from
 
 
@@ -63,14 +65,32 @@ class Graph:
         steps: The steps.
         names: The value that each layer name stands for.
         ambiguous: Names that several layers have, with the paths that tell them apart.
+        outputs: The values that the model returns, by name: its keys where it returns a dict,
+            else the paths of the layers that make them.
     """
 
     name: str
     dtype: str
-    shapes: tuple[tuple[int | None, ...], ...]
+    shapes: tuple[Shape, ...]
     steps: tuple[Step, ...]
     names: Mapping[str, int]
     ambiguous: Mapping[str, tuple[str, ...]]
+    outputs: Mapping[str, int]
+
+    @property
+    def image_shape(self) -> Shape:
+        """(H, W, C) of the images the model takes; None where any size will do."""
+        return self.shapes[IMAGES][1:]
+
+    def output(self, name: str | None = None) -> int:
+        """The value that the model returns; of several the one of this name.
+
+        Raises:
+            ValueError: The model has several outputs and none is named, or none of this name.
+        """
+        returned = set(self.outputs.values())
+        layers = {name: value for name, value in self.names.items() if value in returned}
+        return chosen_output(self.name, self.outputs, name, layers)
 
     def find(self, layer: str) -> int:
         """The value that is the output of `layer`.
@@ -98,9 +118,9 @@ class Graph:
             f"{', '.join(self.names)}. Received: layer={layer!r}"
         )
 
-    def steps_to(self, value: int) -> tuple[Step, ...]:
-        """The steps that compute `value`, in order."""
-        needed, kept = {value}, []
+    def steps_to(self, *values: int) -> tuple[Step, ...]:
+        """The steps that compute some values, in order."""
+        needed, kept = set(values), []
         for step in reversed(self.steps):
             if needed.intersection(step.outputs):
                 needed.update(step.inputs)
@@ -114,6 +134,53 @@ class Graph:
             made = step(*(values[i] for i in step.inputs))
             values.update(zip(step.outputs, keras.tree.flatten(made), strict=True))
         return values
+
+    def shapes_for(
+        self, image_size: tuple[int, int] | None = None, steps: Sequence[Step] | None = None
+    ) -> dict[int, Shape]:
+        """The shape of each value made by `steps` (all by default) for images of a size.
+
+        It is found by tracing them: nothing is computed.
+
+        Args:
+            image_size: (H, W), for models that don't fix it.
+            steps: The steps.
+        """
+        height, width, channels = self.image_shape
+        size = image_size or (height, width)
+        shapes: dict[int, Shape] = {}
+
+        def note(images: Tensor) -> None:
+            shapes.update({i: tuple(x.shape) for i, x in self.run(images, steps).items()})
+
+        images = tf.TensorSpec((None, *size, channels), self.dtype)
+        tf.function(note, autograph=False).get_concrete_function(images)
+        return shapes
+
+
+def chosen_output(
+    model: str,
+    outputs: Mapping[str, Any],
+    name: str | None,
+    others: Mapping[str, Any] | None = None,
+) -> Any:
+    """One of a model's outputs: the only one, or the one of this name, or of another of its names.
+
+    Raises:
+        ValueError: There are several and none is named, or none of this name.
+    """
+    if name is None and len(outputs) == 1:
+        return next(iter(outputs.values()))
+    known = {**(others or {}), **outputs}
+    if name not in known:
+        problem = (
+            "has several outputs, one must be chosen" if name is None else "has no such output"
+        )
+        raise ValueError(
+            f"Model '{model}' {problem}. Expected the name of one: "
+            f"{', '.join(map(repr, outputs))}. Received: output={name!r}"
+        )
+    return known[name]
 
 
 def walk(model: keras.Model) -> Graph:
@@ -146,7 +213,7 @@ def walk(model: keras.Model) -> Graph:
         )
     _check_walkable(model)
     walker = _Walker(_image_shape(model))
-    walker.visit(model, [IMAGES], prefix="")
+    outputs = walker.visit(model, [IMAGES], prefix="")
     names, ambiguous = _plain_names(walker.names)
     dtype = model.inputs[0].dtype
     return Graph(
@@ -156,6 +223,7 @@ def walk(model: keras.Model) -> Graph:
         tuple(walker.steps),
         names,
         ambiguous,
+        _named_outputs(model, outputs, walker.steps),
     )
 
 
@@ -244,7 +312,7 @@ def _check_channels_last(operation: Any) -> None:
         )
 
 
-def _image_shape(model: keras.Model) -> tuple[int | None, ...]:
+def _image_shape(model: keras.Model) -> Shape:
     shapes = [tuple(tensor.shape) for tensor in model.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4:
         raise ValueError(
@@ -252,6 +320,20 @@ def _image_shape(model: keras.Model) -> tuple[int | None, ...]:
             f"Received: inputs={shapes}"
         )
     return shapes[0]
+
+
+def _named_outputs(model: Any, values: list[int], steps: list[Step]) -> dict[str, int]:
+    """The values that a model returns, by the keys of its dict or the paths of their layers."""
+    makers = {value: step.path for step in steps for value in step.outputs}
+    structure = getattr(model, "_functional", model).output
+    keys = [key for key, _ in keras.tree.flatten_with_path(structure)]
+    named: dict[str, int] = {}
+    for key, value in zip(keys, values, strict=True):
+        has_name = any(isinstance(part, str) for part in key)
+        name = "/".join(map(str, key)) if has_name else makers.get(value, "images")
+        if value not in named.values():
+            named[name if name not in named else f"{name}:{len(named)}"] = value
+    return named
 
 
 def _plain_names(paths: dict[str, int]) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:

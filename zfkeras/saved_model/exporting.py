@@ -14,10 +14,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from zfkeras import warmup
 from zfkeras.analysis.occluder import rectangle
+from zfkeras.data.inputs import input_size
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.saved_model.publishing import publish, staged
 from zfkeras.saved_model.signatures import Settings, Signatures
-from zfkeras.training.evaluation import input_size
 from zfkeras.version import __version__
 
 # What TensorFlow Serving cannot run: Python, and XLA (off there unless a flag turns it on).

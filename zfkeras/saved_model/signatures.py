@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from zfkeras.analysis.occluder import occlude
+from zfkeras.data.inputs import input_size
 from zfkeras.deconvnet.net import DeconvNet
-from zfkeras.graph.answers import Answers
+from zfkeras.graph.predictor import Predictor
 from zfkeras.graph.receptive_fields import receptive_field
 from zfkeras.saved_model import checks, pictures
-from zfkeras.training.evaluation import input_size
 
 Tensors = dict[str, tf.Tensor]
 _IMAGES_AT_ONCE = 32  # occluded copies in memory
@@ -56,7 +56,7 @@ class Signatures:
     def __init__(self, model: keras.Model, deconv: DeconvNet, settings: Settings):
         self.size = input_size(model)
         self._deconv, self._settings = deconv, settings
-        self._answers = Answers(model, [settings.occlusion_layer])
+        self._predictor = Predictor(model, [settings.occlusion_layer])
         graph = deconv.graph
         self._maps = [graph.shapes[graph.find(layer)][1:] for layer in settings.layers]
         self._edges = [
@@ -147,7 +147,7 @@ class Signatures:
 
     def _forward(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Probabilities [N, classes], and the sum of each map of the occlusion layer [N, maps]."""
-        probabilities, (maps,) = self._answers.tensors(images)
+        probabilities, (maps,) = self._predictor.tensors(images)
         return probabilities, tf.reduce_sum(maps, axis=(1, 2))
 
     def _whole(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

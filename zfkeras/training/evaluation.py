@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,8 +10,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from zfkeras.data.batches import evaluation_batches
+from zfkeras.data.inputs import input_size
 from zfkeras.data.sources import Source
-from zfkeras.graph.answers import ends_in_softmax
+from zfkeras.graph.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -57,17 +59,22 @@ def evaluate(
     scale: float = 8 / 7,
     batch_size: int = 64,
     progress: bool = False,
+    output: str | None = None,
+    scores: bool | str = True,
 ) -> Evaluation:
     """Classifies all pictures of a source.
 
     Args:
-        model: classifier of images (N, H, W, 3), RGB 0..255, with logits or probabilities out.
+        model: classifier of images (N, H, W, 3), RGB 0..255, with logits or probabilities out, one
+            for each class; of two classes one for the second will do.
         source: pictures whose classes are the model's.
         ten_crop: whether to average the probabilities over the four corners and the centre, each
             also mirrored, instead of looking at the centre only.
         scale: pictures are resized to cover `scale` times the model's input before cropping.
         batch_size: crops to classify at a time (at least 10 are with `ten_crop`).
         progress: whether to show a progress bar.
+        output: name of the output that classifies, if the model has several.
+        scores: what to make of it, as in `Predictor`: True, "softmax", "sigmoid" or "raw".
 
     Returns:
         Evaluation with probabilities in the order of the source.
@@ -75,7 +82,7 @@ def evaluate(
     Raises:
         ValueError: if the model's outputs are no classes of the source, or not finite.
     """
-    classify = Classifier(model, crops=10 if ten_crop else 1)
+    classify = Classifier(model, 10 if ten_crop else 1, output, scores)
     return classify(source, scale, batch_size, progress)
 
 
@@ -85,13 +92,20 @@ class Classifier:
     Args:
         model: as in `evaluate`.
         crops: 1 or 10.
+        output: as in `evaluate`.
+        scores: as in `evaluate`.
     """
 
-    def __init__(self, model: keras.Model, crops: int = 1) -> None:
-        self._model = model
+    def __init__(
+        self,
+        model: keras.Model,
+        crops: int = 1,
+        output: str | None = None,
+        scores: bool | str = True,
+    ) -> None:
+        self._predictor = Predictor(model, (), output, scores)
         self._crops = crops
         self._size = input_size(model)
-        self._soft = ends_in_softmax(model)
         self._classify = tf.function(
             self._probabilities, input_signature=[tf.TensorSpec((None, *self._size, 3))]
         )
@@ -100,7 +114,7 @@ class Classifier:
         self, source: Source, scale: float = 8 / 7, batch_size: int = 64, progress: bool = False
     ) -> Evaluation:
         """Classifies all pictures of a source; see `evaluate`."""
-        check_classes(self._model, source)
+        check_classes(self._shape_for(source), source)
         pictures = max(1, batch_size // self._crops)
         batches = evaluation_batches(source, self._size, pictures, scale, self._crops == 10)
         steps = math.ceil(source.cardinality / pictures)
@@ -112,10 +126,17 @@ class Classifier:
         _check_finite(everything)
         return Evaluation(everything, np.concatenate(labels))
 
+    def _shape_for(self, source: Source) -> tuple[int | None, ...]:
+        """The shape of the scores; a probability of one of two classes tells that of both."""
+        is_binary = self._predictor.classes == 1 and len(source.class_names) == 2
+        is_both = is_binary and self._predictor.score_name == "probability"
+        return None, 2 if is_both else self._predictor.classes
+
     def _probabilities(self, images: tf.Tensor) -> tf.Tensor:
-        outputs = tf.cast(self._model(images, training=False), tf.float32)
-        outputs = outputs if self._soft else tf.nn.softmax(outputs)
-        return tf.reduce_mean(tf.reshape(outputs, (-1, self._crops, outputs.shape[-1])), 1)
+        scores = self._predictor.tensors(images).scores
+        if scores.shape[-1] == 1:  # of the second class
+            scores = tf.concat([1 - scores, scores], 1)
+        return tf.reduce_mean(tf.reshape(scores, (-1, self._crops, scores.shape[-1])), 1)
 
 
 def _check_finite(probabilities: np.ndarray) -> None:
@@ -127,24 +148,8 @@ def _check_finite(probabilities: np.ndarray) -> None:
         )
 
 
-def input_size(model: keras.Model) -> tuple[int, int]:
-    """The (height, width) of a model's input.
-
-    Raises:
-        ValueError: if the model does not take one image of a fixed size.
-    """
-    shape = model.input_shape
-    if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] != 3 or None in shape[1:3]:
-        raise ValueError(
-            "The model must have one input (None, H, W, 3) of a fixed size. "
-            f"Received: model.input_shape={shape}"
-        )
-    return shape[1:3]
-
-
-def check_classes(model: keras.Model, source: Source) -> None:
-    """Raises ValueError unless the model has one output for each class of the source."""
-    shape = model.output_shape
+def check_classes(shape: Any, source: Source) -> None:
+    """Raises ValueError unless a model's output has one score for each class of the source."""
     if not isinstance(shape, tuple) or shape[1:] != (len(source.class_names),):
         raise ValueError(
             f"The model must have one output for each of the {len(source.class_names)} classes "

@@ -16,11 +16,12 @@ import keras
 import tensorflow as tf
 
 from zfkeras.data.batches import evaluation_batches, training_batches
+from zfkeras.data.inputs import input_size
 from zfkeras.data.preprocess import Augmentation
 from zfkeras.data.sources import Source
-from zfkeras.graph.answers import ends_in_softmax
+from zfkeras.graph.heads import ends_in_softmax
 from zfkeras.layers import PixelMean
-from zfkeras.training.evaluation import Classifier, check_classes, input_size
+from zfkeras.training.evaluation import Classifier, check_classes
 from zfkeras.training.optimizer import CoupledSGD
 from zfkeras.training.recipes import Recipe
 from zfkeras.training.run_state import RunState
@@ -127,7 +128,7 @@ class DivergedError(ValueError):
 
 
 def _check(model: keras.Model, source: Source, recipe: Recipe, validation: Source | None) -> None:
-    check_classes(model, source)
+    check_classes(model.output_shape, source)
     if validation is not None and validation.class_names != source.class_names:
         raise ValueError(
             f"The validation pictures must have the classes {source.class_names}. "

@@ -69,6 +69,7 @@ class Sweep:
             and of a convolutional layer only the one map.
         batch_size: As many whole images as may be in memory; the places are cut into tasks that
             take about as much.
+        output: Name of the model's output that is wanted, if it has several.
 
     Attributes:
         grid: (R, S), the numbers of grid lines.
@@ -84,14 +85,13 @@ class Sweep:
         layer: str | None = None,
         scores: bool = True,
         batch_size: int = 64,
+        output: str | None = None,
     ) -> None:
         graph = walk(model)
         self._layer = None if layer is None else graph.find(layer)
-        # A model with one output computes it in its last step.
-        self._scores = graph.steps[-1].outputs[0] if scores else None
+        self._scores = graph.output(output) if scores else None
         wanted = [value for value in (self._layer, self._scores) if value is not None]
-        steps = graph.steps_to(wanted[-1]) if len(wanted) == 1 else graph.steps
-        self._operations = operations(steps, graph.shapes, wanted)
+        self._operations = operations(graph.steps_to(*wanted), graph.shapes, wanted)
         self._channel = tf.Variable(0, trainable=False)
         single = None if scores else single_map(self._operations, self._channel)
         self._operations, self._is_single = single or self._operations, single is not None

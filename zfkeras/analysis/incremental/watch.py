@@ -1,56 +1,47 @@
 """What a net answers while the occluder sweeps over several images, exactly or coarse to fine."""
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from zfkeras.analysis.incremental import coarse
-from zfkeras.analysis.incremental.sweep import Floats, Lines, Sweep, Task
+from zfkeras.analysis.incremental.sweep import Lines, Sweep, Task
+from zfkeras.analysis.plain_sweep import Request
 
 STEP = 3  # grid lines from one coarse line to the next
 TOLERANCE = 0.25  # of the range of the probabilities over the coarse grid …
 LEAST = 0.02  # … but at least this difference
 
-
-@dataclass(frozen=True, eq=False)
-class Question:
-    """Images, and what is to be recorded of each.
-
-    Attributes:
-        images: (N, H, W, C).
-        fill: (N, 1, 1, C) or (N, H, W, C), what the occluder shows.
-        classes: (N, K) whose probabilities are kept, or None: no scores are wanted.
-        channel: (N,) the map whose sum is recorded, or None.
-        softmax: Whether the scores are to be turned into probabilities.
-    """
-
-    images: Floats
-    fill: Floats
-    classes: NDArray[np.int64] | None
-    channel: NDArray[np.int64] | None
-    softmax: bool
+Activate = Callable[[Any], Any]
 
 
-def sweep_exactly(sweep: Sweep, question: Question, progress: bool = False) -> dict[str, Any]:
+def sweep_exactly(
+    sweep: Sweep, request: Request, activate: Activate, progress: bool = False
+) -> dict[str, Any]:
     """Every place of every image.
+
+    Args:
+        sweep: The occluder's sweep.
+        request: What is asked.
+        activate: Makes of the model's own outputs the scores to record.
+        progress: Whether to show a progress bar.
 
     Returns:
         "probabilities" (N, R, S, K), "predicted" (N, R, S) and "activation" (N, R, S), as wanted.
     """
     tasks, views = sweep.tasks(), []
-    for view in _views(sweep, question, progress):
+    for view in _views(sweep, request, activate, progress):
         view.look(tasks)
         views.append(view.closed())
-    return _joined(views, question)
+    return _joined(views, request)
 
 
-def sweep_coarsely(sweep: Sweep, question: Question, progress: bool = False) -> dict[str, Any]:
+def sweep_coarsely(
+    sweep: Sweep, request: Request, activate: Activate, progress: bool = False
+) -> dict[str, Any]:
     """A coarse grid of places, and every place where it shows strong change.
 
     Returns:
@@ -59,11 +50,11 @@ def sweep_coarsely(sweep: Sweep, question: Question, progress: bool = False) -> 
         the probabilities or, where these are not wanted, the activation.
     """
     views, errors = [], []
-    for view in _views(sweep, question, progress):
+    for view in _views(sweep, request, activate, progress):
         errors.append(_refine(sweep, view))
         views.append(view.closed())
     evaluated = np.stack([view.seen for view in views])
-    return _joined(views, question) | {
+    return _joined(views, request) | {
         "evaluated": evaluated,
         "error": np.array(errors, np.float32),
     }
@@ -104,29 +95,31 @@ class _View:
         seen: (R, S) which places were looked at.
     """
 
-    def __init__(self, sweep: Sweep, question: Question, index: int, bar: tqdm) -> None:
-        self._sweep = sweep
-        self._question = question
+    def __init__(
+        self, sweep: Sweep, request: Request, activate: Activate, index: int, bar: tqdm
+    ) -> None:
+        self._sweep, self._activate = sweep, activate
+        self._request = request
         self._index = index
         self._bar = bar
-        channel = 0 if question.channel is None else int(question.channel[index])
-        self._clean: Any = sweep.clean(question.images[index], channel)
-        self.kept = 0 if question.classes is None else question.classes.shape[1]
+        channel = 0 if request.channel is None else int(request.channel[index])
+        self._clean: Any = sweep.clean(request.images[index], channel)
+        self.kept = 0 if request.classes is None else request.classes.shape[1]
         self.guides = self.kept or 1
-        width = self.kept + (question.channel is not None)
+        width = self.kept + (request.channel is not None)
         self.values = np.zeros((*sweep.grid, width), np.float32)
         self.predicted = np.zeros(sweep.grid, np.int64)
         self.seen = np.zeros(sweep.grid, bool)
 
     def look(self, tasks: Iterable[Task]) -> None:
         """Looks at the places of some tasks."""
-        question, n = self._question, self._index
+        request, n = self._request, self._index
         for task in tasks:
             at = np.ix_(*task.lines)
-            scores, sums = self._sweep.run(task, self._clean, question.fill[n])
-            if question.classes is not None:
-                answers: Any = tf.nn.softmax(scores).numpy() if question.softmax else scores
-                self.values[..., : self.kept][at] = answers[..., question.classes[n]]
+            scores, sums = self._sweep.run(task, self._clean, request.fill[n])
+            if request.classes is not None:
+                answers = np.asarray(self._activate(scores))
+                self.values[..., : self.kept][at] = answers[..., request.classes[n]]
                 self.predicted[at] = answers.argmax(axis=-1)
             if sums is not None:
                 self.values[..., -1][at] = sums
@@ -139,20 +132,20 @@ class _View:
         return self
 
 
-def _views(sweep: Sweep, question: Question, progress: bool) -> Iterator[_View]:
-    count, places = len(question.images), math.prod(sweep.grid)
+def _views(sweep: Sweep, request: Request, activate: Activate, progress: bool) -> Iterator[_View]:
+    count, places = len(request.images), math.prod(sweep.grid)
     with tqdm(total=count * places, desc="occluding", unit="place", disable=not progress) as bar:
         for n in range(count):
-            yield _View(sweep, question, n, bar)
+            yield _View(sweep, request, activate, n, bar)
             bar.update((n + 1) * places - bar.n)  # a coarse view leaves places out
 
 
-def _joined(views: list[_View], question: Question) -> dict[str, Any]:
+def _joined(views: list[_View], request: Request) -> dict[str, Any]:
     values = np.stack([view.values for view in views])
     found = {}
-    if question.classes is not None:
-        found["probabilities"] = values[..., : question.classes.shape[1]]
+    if request.classes is not None:
+        found["probabilities"] = values[..., : request.classes.shape[1]]
         found["predicted"] = np.stack([view.predicted for view in views])
-    if question.channel is not None:
+    if request.channel is not None:
         found["activation"] = values[..., -1]
     return found
