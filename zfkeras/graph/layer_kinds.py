@@ -240,7 +240,7 @@ _LAYERS: dict[type, Entry] = {
     L.UpSampling2D: Kind(Role.MOVE, layer_windows.upsampled),
     L.Flatten: Kind(Role.AFFINE, layer_windows.whole),
     **_named("AveragePooling1D GlobalAveragePooling1D Permute RepeatVector Reshape", _AFFINE),
-    **_named("RandomCrop Resizing AdaptiveAveragePooling2D", _AFFINE),
+    **_named("AdaptiveAveragePooling2D Resizing", _AFFINE),
     **_named("BatchNormalization Normalization", _by_place(Kind(Role.SCALE, layer_windows.here))),
     L.Rescaling: _by_place(Kind(Role.SCALE, layer_windows.here)),
     layers.PixelMean: Kind(Role.SHIFT, layer_windows.here),
@@ -257,7 +257,7 @@ _LAYERS: dict[type, Entry] = {
         _over_channels(_ACROSS_CHANNELS),
     ),
     **_named(
-        "ActivityRegularization AlphaDropout AugMix CutMix Dropout Equalization GaussianDropout "
+        "ActivityRegularization AlphaDropout AugMix CutMix Dropout GaussianDropout "
         "GaussianNoise Identity MaxNumBoundingBoxes MixUp RandAugment RandomBrightness "
         "RandomColorDegeneration RandomColorJitter RandomContrast RandomElasticTransform "
         "RandomErasing RandomFlip RandomGaussianBlur RandomGrayscale RandomHue RandomInvert "
