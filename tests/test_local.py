@@ -13,8 +13,9 @@ import tensorflow as tf
 
 import zfkeras as zf
 from zfkeras.deconvnet.local import cut_patches, iterate_units
-from zfkeras.deconvnet.local.groups import START, groups
+from zfkeras.deconvnet.local.groups import groups
 from zfkeras.deconvnet.rules import Rule, rectify
+from zfkeras.regions.merging import PASS
 
 import networks
 
@@ -537,10 +538,10 @@ def test_groups_are_merged_while_that_pays(work, rng):
     found = groups(sizes, work)
     assert 2 < len(found) < 30
     for one, other in itertools.combinations(found, 2):
-        assert cost(np.concatenate([one, other])) > cost(one) + cost(other) + START
-    total = sum(cost(group) + START for group in found)
-    assert total < cost(np.arange(40)) + START
-    assert total < sum(cost([unit]) + START for unit in range(40))
+        assert cost(np.concatenate([one, other])) > cost(one) + cost(other) + PASS
+    total = sum(cost(group) + PASS for group in found)
+    assert total < cost(np.arange(40)) + PASS
+    assert total < sum(cost([unit]) + PASS for unit in range(40))
 
 
 def test_many_kinds_of_boxes_are_sorted_in_no_time(rng):

@@ -7,12 +7,13 @@ known first; between its lines lie cells.
 import numpy as np
 from numpy.typing import NDArray
 
+from zfkeras.regions.merging import merged_while_it_pays
+
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 Booleans = NDArray[np.bool_]
-Group = tuple[Ints, Booleans]  # rows, and which columns they want
 
-TASK = 24  # the cost of one more task, in places
+TASK = 24.0  # the cost of one more task, in places
 
 
 def coarse_lines(count: int, step: int) -> Ints:
@@ -71,29 +72,26 @@ def rectangles(places: Booleans) -> list[tuple[Ints, Ints]]:
         [(array([0, 2]), array([1, 2]))]
     """
     patterns, which = np.unique(places, axis=0, return_inverse=True)
-    groups: list[Group] = [
-        (np.flatnonzero(which.ravel() == k), pattern) for k, pattern in enumerate(patterns)
-    ]
-    groups = [group for group in groups if group[1].any()]
-    while len(groups) > 1:
-        saving, i, j = max(
-            (_cost(a) + _cost(b) - _cost(_joined(a, b)), i, j)
-            for i, a in enumerate(groups)
-            for j, b in enumerate(groups[:i])
+    counts = np.bincount(which.ravel())
+    wanted = patterns.any(axis=1)
+    patterns, counts = patterns[wanted], counts[wanted]
+    rows = [np.flatnonzero(which.ravel() == k) for k in np.flatnonzero(wanted)]
+
+    def joined(k: int) -> Floats:
+        return (counts[k] + counts) * (patterns[k] | patterns).sum(axis=1) + TASK
+
+    def join(kept: int, gone: int) -> None:
+        counts[kept] += counts[gone]
+        patterns[kept] |= patterns[gone]
+
+    group = merged_while_it_pays(counts * patterns.sum(axis=1) + TASK, joined, join)
+    return [
+        (
+            np.unique(np.concatenate([rows[i] for i in np.flatnonzero(group == k)])),
+            np.flatnonzero(patterns[k]),
         )
-        if saving < 0:
-            break
-        groups.append(_joined(groups[i], groups[j]))
-        del groups[i], groups[j]  # j < i
-    return [(rows, np.flatnonzero(pattern)) for rows, pattern in groups]
-
-
-def _cost(group: Group) -> int:
-    return len(group[0]) * int(group[1].sum()) + TASK
-
-
-def _joined(a: Group, b: Group) -> Group:
-    return np.union1d(a[0], b[0]), a[1] | b[1]
+        for k in np.unique(group)
+    ]
 
 
 def interpolated(values: Floats, rows: Ints, columns: Ints) -> Floats:

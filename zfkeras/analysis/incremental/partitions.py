@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from zfkeras.regions.merging import CALL, WEIGHT, Floats, merges
 from zfkeras.regions.windows import Ints, Spans, Window, Windows
 
-CALL = 2e7  # the cost of a call, in multiply-adds
-WEIGHT = 30  # and of each weight it reads: a call on few boxes waits for memory
 MOST = 5  # groups along one axis: more cost more than they spare (VGG16: 3 % at 8)
 
 
@@ -145,17 +144,26 @@ def _partitions(window: Window, lines: list[Reach], skips: bool) -> Iterator[Par
         shape = shape_of(window, group, skips)
         return sum(count[reach] for reach in group) * taps(window, shape, cut(window, shape, group))
 
-    groups = [[reach] for reach in count]
-    while True:
-        if len(groups) <= MOST:
-            where = {reach: k for k, group in enumerate(groups) for reach in group}
+    kinds = list(count)
+    members = {k: [reach] for k, reach in enumerate(kinds)}  # of each group, neighbours in size
+
+    def joined(k: int) -> Floats:
+        costs, alive = np.full(len(kinds), np.inf), list(members)
+        for a, b in itertools.pairwise(alive):
+            if k in (a, b):
+                costs[a + b - k] = work(members[a] + members[b])
+        return costs
+
+    def join(kept: int, gone: int) -> None:
+        members[kept] += members.pop(gone)
+
+    works = np.array([work(group) for group in members.values()], float)
+    for _, group in merges(works, joined, join):
+        if len(members) <= MOST:
+            numbers = {k: n for n, k in enumerate(members)}
+            where = {reach: numbers[k] for reach, k in zip(kinds, group.tolist(), strict=True)}
             yield Partition(
-                tuple(shape_of(window, group, skips) for group in groups),
+                tuple(shape_of(window, group, skips) for group in members.values()),
                 np.array([where[reach] for reach in lines], np.int32),
-                sum(map(work, groups)),
+                sum(map(work, members.values())),
             )
-        if len(groups) == 1:
-            return
-        added = [work(a + b) - work(a) - work(b) for a, b in itertools.pairwise(groups)]
-        k = added.index(min(added))
-        groups[k : k + 2] = [groups[k] + groups[k + 1]]

@@ -5,12 +5,11 @@ outside the image. The boxes of a group must be of one size, the largest of its 
 several groups; but each takes time to start.
 """
 
-from typing import Any
-
 import numpy as np
 
+from zfkeras.regions.merging import PASS, merged_while_it_pays
+
 MOST_KINDS = 256  # merging takes the cube of their number
-START = 4e8  # multiply-adds that could be done in the time it takes to start a computation
 
 
 def groups(sizes: np.ndarray, work: np.ndarray) -> list[np.ndarray]:
@@ -47,32 +46,21 @@ def _kinds(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _merged(sizes: np.ndarray, counts: np.ndarray, work: np.ndarray) -> np.ndarray:
-    """Merges kinds of units, those first where it costs least, until it no longer pays.
+    """The group of each kind of units, (K,).
 
     Args:
         sizes: (K, V, 2) boxes of each kind.
         counts: (K,) units of each kind.
         work: (V,) as for `groups`.
-
-    Returns:
-        (K,) the number of the kind that each went to.
     """
-    sizes, counts, group = sizes.copy(), counts.copy(), np.arange(len(counts))
-    cost = counts * (sizes.prod(2) @ work)
+    sizes, counts = sizes.copy(), counts.copy()
 
-    def prices(kind: Any) -> np.ndarray:
-        """The work it takes to give a kind and any other the larger boxes of the two."""
+    def joined(kind: int) -> np.ndarray:
         together = np.maximum(sizes[kind], sizes).prod(2) @ work
-        merging = (counts[kind] + counts) * together - cost[kind] - cost
-        return np.where((group == np.arange(len(group))) & (group != kind), merging, np.inf)
+        return (counts[kind] + counts) * together + PASS
 
-    price = np.array([prices(kind) for kind in group])
-    while price.min() < START:
-        kept, gone = np.unravel_index(price.argmin(), price.shape)
-        cost[kept] += cost[gone] + price[kept, gone]
+    def join(kept: int, gone: int) -> None:
         counts[kept] += counts[gone]
         sizes[kept] = np.maximum(sizes[kept], sizes[gone])
-        group[group == gone] = kept
-        price[gone] = price[:, gone] = np.inf
-        price[kept] = price[:, kept] = prices(kept)
-    return group
+
+    return merged_while_it_pays(counts * (sizes.prod(2) @ work) + PASS, joined, join)
