@@ -50,8 +50,8 @@ def merges(
         alone = (group != np.arange(len(group))) | (np.arange(len(group)) == k)
         return np.where(alone, np.inf, joined(k) - costs[k] - costs)
 
-    price = np.array([prices(k) for k in group])
-    while True:
+    price = np.array([prices(k) for k in range(len(group))])
+    while price.size:
         kept, gone = (int(k) for k in np.unravel_index(price.argmin(), price.shape))
         yield float(price[kept, gone]), group.copy()
         if price[kept, gone] == np.inf:
@@ -61,6 +61,7 @@ def merges(
         group[group == gone] = kept
         price[gone] = price[:, gone] = np.inf
         price[kept] = price[:, kept] = prices(kept)
+    yield np.inf, group
 
 
 def merged_while_it_pays(
