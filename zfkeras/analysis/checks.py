@@ -2,14 +2,14 @@
 
 import dataclasses
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from zfkeras.deconvnet.rules import rules_for
+from zfkeras.deconvnet.rules import Rules, rules_for
 from zfkeras.graph.heads import LOGITS, SIGMOID, SOFTMAX, UNKNOWN, Head, head_of
 from zfkeras.graph.kinds import Role
 from zfkeras.graph.layer_kinds import ceiling, kind_of, op_name
@@ -77,7 +77,7 @@ def _some(layers: Sequence[str], most: int = 6) -> str:
     return ", ".join([*layers[:most], *more])
 
 
-def check_model(model: keras.Model, rules: Mapping[Any, Any] | None = None) -> ModelCheck:
+def check_model(model: keras.Model, rules: Rules | None = None) -> ModelCheck:
     """Reports what the deconvnet will meet in a model, with consequences in plain words.
 
     Args:
@@ -110,7 +110,7 @@ def check_model(model: keras.Model, rules: Mapping[Any, Any] | None = None) -> M
     return ModelCheck(graph.name, able, unable, tuple(findings))
 
 
-def _has_rule(step: Step, graph: Graph, rules: Mapping[Any, Any] | None) -> bool:
+def _has_rule(step: Step, graph: Graph, rules: Rules | None) -> bool:
     """A softmax at the very end needs none: projections start from its logits."""
     if any(head.kind == SOFTMAX and step in head.steps for head in _heads(graph)):
         return True

@@ -22,6 +22,7 @@ from zfkeras.analysis.top_activations import convolutions, top_activations
 from zfkeras.data.stream import Stream, stream
 from zfkeras.deconvnet.local import project_units
 from zfkeras.deconvnet.net import DeconvNet
+from zfkeras.deconvnet.rules import Rules
 from zfkeras.graph.walking import walk
 
 PAPER_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)
@@ -69,6 +70,7 @@ class FeatureEvolution(keras.callbacks.Callback):
         folder: Where to write; made if it does not exist.
         tensorboard: Folder of TensorBoard logs to write the pictures to as well; None for none.
         batch_size: Images at a time.
+        rules: Your own reverse rules, as for `DeconvNet`.
 
     Raises:
         ValueError: Epochs below 1 or maps that the model does not have (at the start of `fit`).
@@ -96,6 +98,7 @@ class FeatureEvolution(keras.callbacks.Callback):
         folder: str | os.PathLike[str] = "evolution",
         tensorboard: str | os.PathLike[str] | None = None,
         batch_size: int = 32,
+        rules: Rules | None = None,
     ) -> None:
         super().__init__()
         if not epochs or min(epochs) < 1:
@@ -107,7 +110,7 @@ class FeatureEvolution(keras.callbacks.Callback):
         self._writer = (
             None if tensorboard is None else tf.summary.create_file_writer(os.fspath(tensorboard))
         )
-        self._batch_size = batch_size
+        self._batch_size, self._rules = batch_size, rules
 
     def on_train_begin(self, logs: dict | None = None) -> None:  # noqa: ARG002
         """Checks layers and maps, before hours have been spent."""
@@ -120,7 +123,14 @@ class FeatureEvolution(keras.callbacks.Callback):
         if epoch + 1 not in self._epochs:
             return
         with self.model.distribute_strategy.scope():
-            found = snapshots(self.model, self._stream, self._channels, epoch + 1, self._batch_size)
+            found = snapshots(
+                self.model,
+                self._stream,
+                self._channels,
+                epoch + 1,
+                self._batch_size,
+                rules=self._rules,
+            )
         for snapshot in found:
             save_snapshot(snapshot, self._folder)
             self._summarise(snapshot)
@@ -181,6 +191,7 @@ def snapshots(
     epoch: int,
     batch_size: int = 32,
     progress: bool = False,
+    rules: Rules | None = None,
 ) -> list[Snapshot]:
     """What the given feature maps look for now, one `Snapshot` per layer.
 
@@ -191,10 +202,11 @@ def snapshots(
         epoch: Number to write on it.
         batch_size: Images at a time.
         progress: Whether to show progress bars.
+        rules: Your own reverse rules, as for `DeconvNet`.
     """
     row = stream(dataset, walk(model).shapes[0][1:])
     top = top_activations(model, row, list(channels), k=1, batch_size=batch_size, progress=progress)
-    deconv = DeconvNet(model)
+    deconv = DeconvNet(model, rules=rules)
     return [
         _snapshot(deconv, row, top[layer], np.array(wanted), epoch, batch_size)
         for layer, wanted in channels.items()

@@ -21,6 +21,7 @@ from zfkeras.analysis.classes import class_of_each
 from zfkeras.analysis.occlusion import occlusion
 from zfkeras.data.inputs import check_images
 from zfkeras.deconvnet.net import DeconvNet
+from zfkeras.deconvnet.rules import Rules
 from zfkeras.graph.copies import FlatCopy
 from zfkeras.graph.predictor import Predictor
 from zfkeras.graph.walking import walk
@@ -52,6 +53,7 @@ class Settings:
         seed: Of SmoothGrad's noise and of "random".
         output: Name of the output to explain, if the model has several.
         scores: What to make of it, as in `Predictor`.
+        rules: Your own reverse rules, as for `DeconvNet`.
     """
 
     layer: str | None = None
@@ -64,6 +66,7 @@ class Settings:
     seed: int = 0
     output: str | None = None
     scores: bool | str = True
+    rules: Rules | None = None
 
     def copy(self, model: keras.Model) -> FlatCopy:
         """A copy of the model up to the logits that are explained."""
@@ -189,14 +192,14 @@ def _makers() -> dict[str, Callable[..., Explainer]]:
 
 def _magnitude(rule: str) -> Callable[..., Explainer]:
     def make(_: keras.Model, settings: Settings, flat: FlatCopy) -> Explainer:
-        project = Projector(flat, rule, settings.batch_size)
+        project = Projector(flat, rule, settings.batch_size, settings.rules)
         return lambda images, classes: np.abs(project(images, classes)).max(-1)
 
     return make
 
 
 def _gradient_x_input(_: keras.Model, settings: Settings, flat: FlatCopy) -> Explainer:
-    project = Projector(flat, "gradient", settings.batch_size)
+    project = Projector(flat, "gradient", settings.batch_size, settings.rules)
     return lambda images, classes: (project(images, classes) * images).sum(-1)
 
 
@@ -231,7 +234,7 @@ class StrongestUnits:
     """Sums the magnitudes of the projections of a layer's strongest units, whatever the class."""
 
     def __init__(self, model: keras.Model, settings: Settings) -> None:
-        self._deconv = DeconvNet(model)
+        self._deconv = DeconvNet(model, rules=settings.rules)
         self._layer = settings.layer or last_maps(model, settings.output)
         self._settings = settings
 
@@ -250,17 +253,24 @@ class Projector:
         flat: A copy of a classifier up to its logits.
         rule: Of `DeconvNet`.
         batch_size: Images at a time.
+        rules: Your own reverse rules, as for `DeconvNet`.
     """
 
     _OFFSET = 1e4
 
-    def __init__(self, flat: FlatCopy, rule: str, batch_size: int = 32) -> None:
+    def __init__(
+        self,
+        flat: FlatCopy,
+        rule: str,
+        batch_size: int = 32,
+        rules: Rules | None = None,
+    ) -> None:
         self._flat, self._batch_size = flat, batch_size
         # A projection starts from the activation's value. That of a negative logit would show what
         # speaks against the class: raised by a constant, which the way down ignores, all are alike.
         raise_ = keras.layers.Rescaling(1.0, offset=self._OFFSET, name="raised", dtype="float32")
         model = keras.Model(flat.model.input, raise_(flat.model.output))
-        deconv = DeconvNet(model, rule=rule)
+        deconv = DeconvNet(model, rule=rule, rules=rules)
         self._traced = tf.function(
             lambda images, classes: deconv.project_tensors(images, "raised", classes)[:2],
             autograph=False,

@@ -10,6 +10,7 @@ from zfkeras.analysis.plain_sweep import watcher, whole_images
 from zfkeras.data.inputs import check_images
 from zfkeras.data.pictures import pictures
 from zfkeras.deconvnet.net import DeconvNet
+from zfkeras.deconvnet.rules import Rules
 from zfkeras.graph.predictor import Predictor
 
 Floats = NDArray[np.float32]
@@ -25,6 +26,7 @@ def map_projections(
     totals: Floats,
     most: int = 8,
     batch_size: int = 64,
+    rules: Rules | None = None,
 ) -> dict[str, Any]:
     """Projects the strongest unit of a map, from each image and from others.
 
@@ -38,6 +40,7 @@ def map_projections(
         totals: (P, maps) the totals of all maps in the pool.
         most: How many others an image has at most; all have the same number M.
         batch_size: Images at a time.
+        rules: Your own reverse rules, as for `DeconvNet`.
 
     Returns:
         "projection" (N, H, W, C), "others" (N, M) their numbers in the pool, "other_activation"
@@ -56,7 +59,7 @@ def map_projections(
     own = np.empty_like(images)
     beside = np.empty((*others.shape, *images.shape[1:]), np.float32)
     try:
-        deconv = DeconvNet(model)
+        deconv = DeconvNet(model, rules=rules)
         deconv.project(images[:0], layer)
     except ValueError as error:  # no rule for a layer on the way, most often
         return {"projection_error": str(error)}

@@ -19,6 +19,7 @@ from zfkeras.analysis.occluder import centres, covers, paint, rectangle
 from zfkeras.analysis.plain_sweep import Request, sweep_plainly, watcher, whole_images
 from zfkeras.analysis.results import Result
 from zfkeras.data.inputs import check_images
+from zfkeras.deconvnet.rules import Rules
 from zfkeras.graph.predictor import Predictor
 
 Floats = NDArray[np.float32]
@@ -139,6 +140,7 @@ def occlusion(
     others: Any = None,
     top_others: int = 8,
     output: str | None = None,
+    rules: Rules | None = None,
 ) -> Occlusion:
     """Hides each part of the images in turn and records what the net answers (Fig. 7).
 
@@ -179,6 +181,7 @@ def occlusion(
         top_others: in how many of them to do so, at most, the same number for each image; 0: none.
             Each takes as much memory as the image.
         output: name of the output to watch, if the model has several.
+        rules: your own reverse rules for the projections, as for `DeconvNet`.
 
     Example:
         >>> tiny = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Flatten(),
@@ -206,7 +209,7 @@ def occlusion(
         if others is not None:
             pool = pool_of(model, layer, others, images, batch_size)
         whole |= map_projections(
-            model, layer, whole["channel"], images, *pool, top_others, batch_size
+            model, layer, whole["channel"], images, *pool, top_others, batch_size, rules
         )
     request = Request(images, fill, whole.get("classes"), whole.get("channel"))
     if method == "plain":

@@ -20,6 +20,7 @@ from zfkeras.atlas.projecting import Winners
 from zfkeras.atlas.sheets import DrawnMap
 from zfkeras.data.stream import Stream, stream
 from zfkeras.deconvnet.net import DeconvNet
+from zfkeras.deconvnet.rules import Rules
 from zfkeras.graph.receptive_fields import receptive_field
 from zfkeras.graph.walking import Graph, walk
 from zfkeras.regions.receptive_field import ReceptiveField
@@ -37,6 +38,8 @@ def write_atlas(
     save_every: int = 20,
     arrays: bool = True,
     progress: bool = False,
+    rule: str = "deconvnet",
+    rules: Rules | None = None,
 ) -> Path:
     """Writes a site of what the feature maps of a net look for, and the numbers behind it.
 
@@ -61,6 +64,8 @@ def write_atlas(
         save_every: Batches between two savings of the search.
         arrays: Whether winners/*.npz hold patches and projections too, not just boxes and values.
         progress: Whether to show progress bars.
+        rule: Of `DeconvNet`, as `rules`.
+        rules: Your own reverse rules.
 
     Returns:
         The path of index.html.
@@ -97,7 +102,9 @@ def write_atlas(
     )
     write_units(results, root / "units.csv")
     write_maps(results, root / "maps.csv")
-    job = _Job(DeconvNet(model), row, root, 4 * math.prod(size), arrays, progress)
+    job = _Job(
+        DeconvNet(model, rule=rule, rules=rules), row, root, 4 * math.prod(size), arrays, progress
+    )
     told: list[dict[str, Any]] = []
     seen: dict[int, list[str]] = {}
     for number, (layer, top) in enumerate(results.items()):

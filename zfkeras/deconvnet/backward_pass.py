@@ -1,12 +1,12 @@
 """The way from one layer of a model down to the pixels, as TensorFlow graphs."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
 from zfkeras.deconvnet.reverse import as_dense, blank
-from zfkeras.deconvnet.rules import Call, OneChannel, has_logits, rules_for
+from zfkeras.deconvnet.rules import Call, OneChannel, Rules, has_logits, rules_for
 from zfkeras.graph.layer_kinds import preactivation
 from zfkeras.graph.walking import IMAGES, Graph, Step, Values
 
@@ -17,9 +17,7 @@ _ROWS = tf.TensorSpec((None,), tf.int32)
 class BackwardPass:
     """The way from one layer down to the pixels: its steps, their rules, its traced functions."""
 
-    def __init__(
-        self, graph: Graph, layer: str, method: str, overlap: str, user: Mapping[Any, Any]
-    ) -> None:
+    def __init__(self, graph: Graph, layer: str, method: str, overlap: str, user: Rules) -> None:
         self.layer, self.graph, self.target = layer, graph, graph.find(layer)
         self.depth = _check_target(graph.shapes[self.target], layer)
         self.steps = graph.steps_to(self.target)

@@ -1,6 +1,6 @@
 """The deconvnet: any unit of any convolutional Keras model, projected down to the pixels."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from zfkeras.deconvnet.backward_pass import BackwardPass, strongest
-from zfkeras.deconvnet.rules import METHODS, OVERLAPS, check_rules
+from zfkeras.deconvnet.rules import METHODS, OVERLAPS, Rules, check_rules
 from zfkeras.graph.walking import IMAGES, Graph, walk
 
 Tensor = Any
@@ -78,7 +78,7 @@ class DeconvNet:
         self,
         model: keras.Model,
         rule: str = "deconvnet",
-        rules: Mapping[Any, Any] | None = None,
+        rules: Rules | None = None,
         overlap: str = "sum",
     ) -> None:
         if keras.backend.backend() != "tensorflow":

@@ -38,6 +38,7 @@ __all__ = [
     "Call",
     "OneChannel",
     "Rule",
+    "Rules",
     "adjoint",
     "gate",
     "gradient",
@@ -46,6 +47,9 @@ __all__ = [
     "rules_for",
     "unpool",
 ]
+
+Rules = Mapping[Any, Any]
+"""{layer class, activation function, or the name of one or of an operation: rule}."""
 
 METHODS = ("deconvnet", "guided", "gradient")
 OVERLAPS = {"sum": unpool, "overwrite": overwrite}
@@ -62,7 +66,7 @@ def rules_for(
     step: Step,
     method: str,
     overlap: str = "sum",
-    user: Mapping[Any, Any] | None = None,
+    user: Rules | None = None,
     from_logits: bool = False,
 ) -> tuple[Rule, ...]:
     """The rules that take a signal down through one step, in the order to apply them.
@@ -114,7 +118,7 @@ def _rules_of(kind: Kind, method: str, overlap: str) -> tuple[Rule, ...] | None:
     return _RULES.get(kind.role) or ((gradient,) if method == "gradient" else None)
 
 
-def has_logits(step: Step, user: Mapping[Any, Any]) -> bool:
+def has_logits(step: Step, user: Rules) -> bool:
     """Whether a layer ends in a built-in softmax or sigmoid, to be projected from its logits."""
     activation = getattr(step.operation, "activation", None)
     squashes = activation in (keras.activations.softmax, keras.activations.sigmoid)
@@ -163,7 +167,7 @@ def _say_unused(key: Any, names: list[str]) -> None:
     )
 
 
-def _users_rule(keys: Iterable[Any], user: Mapping[Any, Any]) -> Rule | None:
+def _users_rule(keys: Iterable[Any], user: Rules) -> Rule | None:
     """The user's rule for the first of some keys; names match whatever their case."""
     for key in keys if user else ():
         for given, rule in user.items():

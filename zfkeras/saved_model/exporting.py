@@ -16,6 +16,7 @@ from zfkeras import warmup
 from zfkeras.analysis.occluder import rectangle
 from zfkeras.data.inputs import input_size
 from zfkeras.deconvnet.net import DeconvNet
+from zfkeras.deconvnet.rules import Rules
 from zfkeras.saved_model.publishing import publish, staged
 from zfkeras.saved_model.signatures import Settings, Signatures
 from zfkeras.version import __version__
@@ -35,6 +36,7 @@ def export(
     top: int = 5,
     scale: float = 8 / 7,
     rule: str = "deconvnet",
+    rules: Rules | None = None,
 ) -> Path:
     """Writes the next version of a served model: DIRECTORY/VERSION, a SavedModel.
 
@@ -60,6 +62,7 @@ def export(
         scale: pictures are resized to cover `scale` times the input before their centre is cut
             out, as `zfkeras evaluate` does.
         rule: of the deconvnet: "deconvnet", "guided" or "gradient".
+        rules: your own reverse rules, as for `DeconvNet`.
 
     Returns:
         The path of the new version.
@@ -77,7 +80,7 @@ def export(
         >>> folder.cleanup()
     """
     directory = Path(directory)
-    deconv = DeconvNet(model, rule=rule)
+    deconv = DeconvNet(model, rule=rule, rules=rules)
     settings = Settings(
         labels=_labels(labels, _classes(model)),
         layers=_layers(deconv, layers),
