@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import zfkeras as zf
-from zfkeras.deconvnet.local import cut_patches, iterate_units
+from zfkeras.deconvnet.local import cut_patches
 from zfkeras.deconvnet.local.groups import groups
 from zfkeras.deconvnet.rules import Rule, rectify
 from zfkeras.regions.merging import PASS
@@ -385,7 +385,7 @@ def test_parts_are_the_whole(chain):
     deconv, images = chain
     expected = zf.project_units(deconv, images, "conv2", UNITS)
     seen = []
-    for index, part in iterate_units(deconv, images, "conv2", UNITS, batch_size=2):
+    for index, part in deconv.iterate_units(images, "conv2", UNITS, batch_size=2):
         assert len(part) == len(index) <= 2
         np.testing.assert_allclose(part.pixels, expected.pixels[index], atol=1e-6)
         np.testing.assert_array_equal(part.boxes, expected.boxes[index])

@@ -20,7 +20,6 @@ from zfkeras import image
 from zfkeras.analysis.results import Result
 from zfkeras.analysis.top_activations import convolutions, top_activations
 from zfkeras.data.stream import Stream, stream
-from zfkeras.deconvnet.local import project_units
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
 from zfkeras.graph.walking import walk
@@ -219,7 +218,7 @@ def _snapshot(
     keys, index = np.unique(top.keys[channels, 0], return_inverse=True)
     images, _, _ = row.pick(keys)
     units = np.column_stack([index, top.positions[channels, 0], channels])
-    found = project_units(deconv, images, top.layer, units, batch_size)
+    found = deconv.project_units(images, top.layer, units, batch_size)
     return Snapshot(
         layer=top.layer,
         epoch=epoch,

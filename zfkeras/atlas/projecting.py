@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from zfkeras.analysis.results import Result
 from zfkeras.analysis.strongest import TopActivations
 from zfkeras.data.stream import Stream
-from zfkeras.deconvnet.local import UnitProjections, cut_patches, iterate_units
+from zfkeras.deconvnet.local import UnitProjections, cut_patches
 from zfkeras.deconvnet.net import DeconvNet
 
 BYTES_A_PART = 2**29  # of images and pictures
@@ -135,7 +135,7 @@ def _projected(
 ) -> dict[str, NDArray]:
     """What `Winners` keeps of some units, in their order."""
     order, found = [], []
-    for chosen, part in iterate_units(deconv, images, layer, units, batch_size):
+    for chosen, part in deconv.iterate_units(images, layer, units, batch_size):
         order += chosen.tolist()
         found.append(_shown(part, images))
         done(len(chosen))

@@ -203,7 +203,6 @@ def _searched(
     from zfkeras.analysis.filters import filter_statistics, projection_aliasing
     from zfkeras.analysis.top_activations import convolutions, top_activations
     from zfkeras.data.stream import stream
-    from zfkeras.deconvnet.local import project_units
     from zfkeras.deconvnet.net import DeconvNet
     from zfkeras.graph.walking import walk
 
@@ -221,7 +220,7 @@ def _searched(
     keys, index = np.unique(best.keys[fire, 0], return_inverse=True)
     units = np.column_stack([index.reshape(-1), best.positions[fire, 0], fire])
     images = row.pick(keys)[0]
-    projected = project_units(DeconvNet(net), images, above, units, progress=progress)
+    projected = DeconvNet(net).project_units(images, above, units, progress=progress)
     # In whole images, for the lattice's frequencies are hardly among those of a small crop.
     lattice = projection_aliasing(projected.paste(), stride).mean()
     return found[layer], {f"lattice in {above}": float(lattice)}

@@ -99,11 +99,13 @@ class BackwardPass:
         black = tf.zeros(tf.concat([[spare], tf.shape(images)[1:]], 0), self.graph.dtype)
         images = tf.concat([tf.cast(images, self.graph.dtype), black], 0)
         channels = tf.concat([tf.cast(channels, tf.int32), tf.zeros([spare], tf.int32)], 0)
-        tf.debugging.assert_equal(
+        allowed = tf.debugging.assert_equal(
             tf.reduce_all((channels >= -1) & (channels < self.depth)),
             True,
             f"`channels` must be -1 (the strongest) or 0 to {self.depth - 1}",
         )
+        with tf.control_dependencies([] if allowed is None else [allowed]):
+            channels = tf.identity(channels)  # or a gather may fail first, with less to say
         return tuple(x[:count] for x in self.project_one(images, channels, whole=False))
 
     def traced_project_one(self, size: tuple[int, ...], whole: bool) -> Any:

@@ -9,12 +9,22 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from zfkeras.deconvnet.arguments import (
+    Position,
+    check_batch_size,
+    check_channels,
+    check_choice,
+    check_inside,
+    check_pixels,
+    check_position,
+    check_projections,
+)
 from zfkeras.deconvnet.backward_pass import BackwardPass, strongest
+from zfkeras.deconvnet.local.units import UnitJob, UnitProjections
 from zfkeras.deconvnet.rules import METHODS, OVERLAPS, Rules, check_rules
-from zfkeras.graph.walking import IMAGES, Graph, walk
+from zfkeras.graph.walking import Graph, walk
 
 Tensor = Any
-Position = str | tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -86,8 +96,8 @@ class DeconvNet:
                 "`DeconvNet` runs on TensorFlow: set KERAS_BACKEND=tensorflow and load the model "
                 f"again. Received: backend={keras.backend.backend()!r}"
             )
-        _check_choice("rule", rule, METHODS)
-        _check_choice("overlap", overlap, tuple(OVERLAPS))
+        check_choice("rule", rule, METHODS)
+        check_choice("overlap", overlap, tuple(OVERLAPS))
         self.graph: Graph = walk(model)
         check_rules(rules, self.graph.steps)
         self._choices = (rule, overlap, dict(rules or {}))
@@ -134,8 +144,8 @@ class DeconvNet:
         """
         way = self._way(layer)
         pixels = check_pixels(images, self.graph)
-        wanted = _check_channels(channels, way.depth, layer)
-        position = _check_position(position)
+        wanted = check_channels(channels, way.depth, layer)
+        position = check_position(position)
         check_batch_size(batch_size)
         count = wanted if isinstance(wanted, int) else len(wanted)
         size = pixels.shape[1:]
@@ -152,6 +162,84 @@ class DeconvNet:
                     result.pixels[rows].reshape(-1, *size)[tile] = part
                     bar.update(len(part))
         return result
+
+    def project_units(
+        self,
+        images: Any,
+        layer: str,
+        units: Any,
+        batch_size: int = 64,
+        progress: bool = False,
+    ) -> UnitProjections:
+        """Projects single units, many times as fast as `project` and to the same result.
+
+        The projection of a unit is confined to its receptive field, so after one forward pass for
+        each image the way down is computed on crops; at the image's border what all units nearby
+        can't see is cut off. That works for every way that consists of convolutions, max and
+        average pools and layers that work in place, branches included; any other is computed whole
+        (`UnitProjections.why_whole` tells why).
+
+        Args:
+            images: (N, H, W, C) pixels in the range the model takes, integers or floats. Only
+                those named by `units` are looked at, some at a time.
+            layer: Name of a layer.
+            units: (U, 4) integers: image, row, column and channel of each unit, in any order; U
+                may be 0. A dense layer's units are at row 0, column 0.
+            batch_size: Units computed at a time.
+            progress: Whether to show a progress bar.
+
+        Returns:
+            The `UnitProjections`, in the order of `units`. Thousands of units with large receptive
+            fields are a lot of memory: `iterate_units` hands them over part by part.
+
+        Raises:
+            TypeError: `units` aren't integers, or `images` aren't numbers.
+            ValueError: Images, layer or units don't fit the model; a layer on the way has no
+                reverse rule.
+
+        Example:
+            >>> pixels = keras.Input((40, 30, 3))
+            >>> maps = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(pixels)
+            >>> maps = keras.layers.MaxPooling2D(2)(maps)
+            >>> maps = keras.layers.Conv2D(5, 3, activation="relu", name="conv2")(maps)
+            >>> images = np.random.default_rng(0).uniform(0, 255, (2, 40, 30, 3))
+            >>> deconv = DeconvNet(keras.Model(pixels, maps))
+            >>> found = deconv.project_units(images, "conv2", [[0, 0, 0, 3], [1, 5, 4, 1]])
+            >>> found.pixels.shape, found.boxes.tolist()
+            ((2, 13, 13, 3), [[0, 0, 13, 13], [20, 16, 33, 29]])
+        """
+        return UnitJob(self._way(layer), images, units, batch_size).project(progress)
+
+    def iterate_units(
+        self,
+        images: Any,
+        layer: str,
+        units: Any,
+        batch_size: int = 64,
+        progress: bool = False,
+    ) -> Iterator[tuple[np.ndarray, UnitProjections]]:
+        """`project_units` part by part, in flat memory.
+
+        Args:
+            images: (N, H, W, C); all arguments and errors are those of `project_units`.
+            layer: Name of a layer.
+            units: (U, 4) integers.
+            batch_size: Units computed at a time; the size of the parts.
+            progress: Whether to show a progress bar.
+
+        Yields:
+            Pairs of the indices (B,) into `units` and their `UnitProjections`. Parts come in an
+            order that suits the computation (image by image, units nearby together); each unit
+            comes once.
+
+        Example:
+            >>> conv = keras.layers.Conv2D(2, 3, name="c")
+            >>> deconv = DeconvNet(keras.Sequential([keras.Input((9, 9, 3)), conv]))
+            >>> parts = deconv.iterate_units(np.ones((2, 9, 9, 3)), "c", [[1, 0, 0, 1]])
+            >>> [(index.tolist(), part.pixels.shape) for index, part in parts]
+            [([0], (1, 3, 3, 3))]
+        """
+        return UnitJob(self._way(layer), images, units, batch_size).iterate(progress)
 
     def project_tensors(
         self, images: Tensor, layer: str, channels: Tensor
@@ -176,6 +264,9 @@ class DeconvNet:
         if layer not in self._ways:
             self._ways[layer] = BackwardPass(self.graph, layer, *self._choices)
         return self._ways[layer]
+
+
+project_units, iterate_units = DeconvNet.project_units, DeconvNet.iterate_units
 
 
 @dataclass(frozen=True)
@@ -221,7 +312,7 @@ def _choose(maps: Tensor, wanted: int | list[int], position: Position, layer: st
     if isinstance(position, str):
         peaks, units = (x.numpy() for x in strongest(maps))
     else:
-        row, column = _check_inside(position, (height, width), layer)
+        row, column = check_inside(position, (height, width), layer)
         peaks = maps[:, :, row, column].numpy()
         units = np.full(peaks.shape, row * width + column)
     if isinstance(wanted, int):  # ties: the lower channel first
@@ -241,95 +332,3 @@ def _empty(images: int, channels: int, pixel_shape: tuple, layer: str) -> Projec
         np.zeros(shape, "int32"),
         layer,
     )
-
-
-def _check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"`{name}` must be one of {tuple(allowed)}. Received: {name}={value!r}")
-
-
-def check_pixels(images: Any, graph: Graph) -> np.ndarray:
-    """`images` in the model's dtype, if they fit it."""
-    array, shape = np.asarray(images), graph.shapes[IMAGES]
-    if array.dtype.kind not in "uif":
-        raise TypeError(
-            "`images` must be integers or floats, such as uint8 or float32. "
-            f"Received: images.dtype={array.dtype}"
-        )
-    fits = array.ndim == 4 and all(
-        expected in (None, size) for expected, size in zip(shape[1:], array.shape[1:], strict=True)
-    )
-    if not fits:
-        hint = " (for a single image, images[None])" if array.ndim == 3 else ""
-        raise ValueError(
-            f"`images` must be a batch of shape {('N', *shape[1:])}, as model '{graph.name}' takes "
-            f"it{hint}. Received: images.shape={array.shape}"
-        )
-    array = array.astype(graph.dtype, copy=False)
-    bad = np.flatnonzero(~np.isfinite(array).all((1, 2, 3)))
-    if bad.size:
-        raise ValueError(
-            "`images` must be finite numbers; there are NaN or infinite pixels. "
-            f"Received: images[{bad[0]}] with such pixels ({bad.size} images in all)"
-        )
-    return array
-
-
-def _check_channels(channels: Any, depth: int, layer: str) -> int | list[int]:
-    """A number of channels, or the channels themselves."""
-    if channels is None:
-        return list(range(depth))
-    array = np.asarray(channels)
-    if array.ndim > 1 or (array.size and array.dtype.kind not in "ui"):
-        raise TypeError(
-            "`channels` must be an int (the k strongest), a list of ints, or None (all). "
-            f"Received: channels={channels!r}"
-        )
-    is_count = array.ndim == 0
-    low, high = (1, depth) if is_count else (0, depth - 1)
-    if array.size == 0 or array.min() < low or array.max() > high:
-        raise ValueError(
-            f"`channels` must be a number from 1 to {depth} (the k strongest), a list of channels "
-            f"from 0 to {depth - 1}, or None; layer '{layer}' has {depth}. "
-            f"Received: channels={channels!r}"
-        )
-    return array.tolist()
-
-
-def _check_position(position: Any) -> Position:
-    if isinstance(position, str) and position in ("max", "all"):
-        return position
-    place = np.asarray(position)
-    if place.shape != (2,) or place.dtype.kind not in "ui":
-        raise ValueError(
-            "`position` must be 'max' (the strongest unit), 'all' (the whole map) or a "
-            f"(row, column) of integers. Received: position={position!r}"
-        )
-    row, column = place.tolist()
-    return row, column
-
-
-def _check_inside(position: Any, size: tuple[int, int], layer: str) -> tuple[int, int]:
-    row, column = position
-    if not (0 <= row < size[0] and 0 <= column < size[1]):
-        raise ValueError(
-            f"`position` must lie in the map of layer '{layer}', rows 0 to {size[0] - 1} and "
-            f"columns 0 to {size[1] - 1}. Received: position={position!r}"
-        )
-    return row, column
-
-
-def check_batch_size(batch_size: Any) -> None:
-    """Raises unless `batch_size` is a positive integer."""
-    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise ValueError(f"`batch_size` must be an int >= 1. Received: batch_size={batch_size!r}")
-
-
-def check_projections(pixels: np.ndarray, layer: str) -> None:
-    """Raises unless the projections are finite."""
-    if not np.isfinite(pixels).all():
-        raise ValueError(
-            f"The projections from layer '{layer}' must be finite numbers: check the model's "
-            f"weights and its activations. Received: {np.sum(~np.isfinite(pixels))} pixels that "
-            "are NaN or infinite"
-        )

@@ -8,6 +8,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from zfkeras.deconvnet.arguments import (
+    check_batch_size,
+    check_pixels,
+    check_projections,
+    check_units,
+)
+from zfkeras.deconvnet.backward_pass import BackwardPass
 from zfkeras.deconvnet.local.patches import cut_patches
 from zfkeras.deconvnet.local.projectors import (
     CropProjector,
@@ -15,7 +22,6 @@ from zfkeras.deconvnet.local.projectors import (
     PartialProjection,
     projector_of,
 )
-from zfkeras.deconvnet.net import DeconvNet, check_batch_size, check_pixels, check_projections
 
 BYTES_KEPT = 256 * 2**20  # of the forward passes of the images in work
 
@@ -94,118 +100,39 @@ class UnitProjections:
         return whole
 
 
-def project_units(
-    deconv: DeconvNet,
-    images: Any,
-    layer: str,
-    units: Any,
-    batch_size: int = 64,
-    progress: bool = False,
-) -> UnitProjections:
-    """Projects single units, many times as fast as `DeconvNet.project` and to the same result.
-
-    The projection of a unit is confined to its receptive field, so after one forward pass for each
-    image the way down is computed on crops; at the image's border what all units nearby can't see
-    is cut off. That works for every way that consists of convolutions, max and average pools and
-    pointwise layers, branches included; any other is computed whole (`is_local` tells).
-
-    Args:
-        deconv: The deconvnet, with its model and rules.
-        images: (N, H, W, C) pixels in the range the model takes, integers or floats. Only those
-            named by `units` are looked at, some at a time.
-        layer: Name of a layer.
-        units: (U, 4) integers: image, row, column and channel of each unit, in any order; U may
-            be 0. A dense layer's units are at row 0, column 0.
-        batch_size: Units computed at a time.
-        progress: Whether to show a progress bar.
-
-    Returns:
-        The `UnitProjections`, in the order of `units`. Thousands of units with large receptive
-        fields are a lot of memory: `iterate_units` hands them over part by part.
-
-    Raises:
-        TypeError: `units` aren't integers, or `images` aren't numbers.
-        ValueError: Images, layer or units don't fit the model; a layer on the way has no reverse
-            rule.
-
-    Example:
-        >>> import keras
-        >>> pixels = keras.Input((40, 30, 3))
-        >>> maps = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(pixels)
-        >>> maps = keras.layers.MaxPooling2D(2)(maps)
-        >>> maps = keras.layers.Conv2D(5, 3, activation="relu", name="conv2")(maps)
-        >>> images = np.random.default_rng(0).uniform(0, 255, (2, 40, 30, 3))
-        >>> deconv = DeconvNet(keras.Model(pixels, maps))
-        >>> found = project_units(deconv, images, "conv2", [[0, 0, 0, 3], [1, 5, 4, 1]])
-        >>> found.pixels.shape, found.boxes.tolist()
-        ((2, 13, 13, 3), [[0, 0, 13, 13], [20, 16, 33, 29]])
-    """
-    job = _Job(deconv, images, layer, units, batch_size)
-    result = job.empty(job.units)
-    with tqdm(total=len(result), unit="unit", disable=not progress) as bar:
-        for found in job.run():
-            job.store(found, result, found.index)
-            bar.update(len(found.index))
-    return result
-
-
-def iterate_units(
-    deconv: DeconvNet,
-    images: Any,
-    layer: str,
-    units: Any,
-    batch_size: int = 64,
-    progress: bool = False,
-) -> Iterator[tuple[np.ndarray, UnitProjections]]:
-    """`project_units` part by part, in flat memory.
-
-    Args:
-        deconv: As for `project_units`, as are the other arguments and the errors.
-        images: (N, H, W, C).
-        layer: Name of a layer.
-        units: (U, 4) integers.
-        batch_size: Units computed at a time; the size of the parts.
-        progress: Whether to show a progress bar.
-
-    Yields:
-        Pairs of the indices (B,) into `units` and their `UnitProjections`. Parts come in an order
-        that suits the computation (image by image, units nearby together); each unit comes once.
-
-    Example:
-        >>> import keras
-        >>> model = keras.Sequential([keras.Input((9, 9, 3)), keras.layers.Conv2D(2, 3, name="c")])
-        >>> images = np.ones((2, 9, 9, 3))
-        >>> for index, part in iterate_units(DeconvNet(model), images, "c", [[1, 0, 0, 1]]):
-        ...     print(index, part.pixels.shape)
-        [0] (1, 3, 3, 3)
-    """
-    job = _Job(deconv, images, layer, units, batch_size)
-    with tqdm(total=len(job.units), unit="unit", disable=not progress) as bar:
-        for found in job.run():
-            part = job.empty(job.units[found.index])
-            job.store(found, part, np.arange(len(part)))
-            yield found.index, part
-            bar.update(len(part))
-
-
-class _Job:
+class UnitJob:
     """The units to project, checked, and how."""
 
-    def __init__(
-        self, deconv: DeconvNet, images: Any, layer: str, units: Any, batch_size: int
-    ) -> None:
+    def __init__(self, way: BackwardPass, images: Any, units: Any, batch_size: int) -> None:
         check_batch_size(batch_size)
         self.images = np.asarray(images)
-        self.graph, self.layer, self.batch_size = deconv.graph, layer, batch_size
-        self.size = check_pixels(self.images[:0], deconv.graph).shape[1:]
-        way = deconv._way(layer)
+        self.graph, self.layer, self.batch_size = way.graph, way.layer, batch_size
+        self.size = check_pixels(self.images[:0], way.graph).shape[1:]
         projector = way.once(("local", self.size), lambda: projector_of(way, self.size))
         self.projector: CropProjector | ImageProjector = projector
-        self.units = _check_units(
-            units, (len(self.images), *self.projector.map_size, way.depth), layer
+        self.units = check_units(
+            units, (len(self.images), *self.projector.map_size, way.depth), way.layer
         )
 
-    def empty(self, units: np.ndarray) -> UnitProjections:
+    def project(self, progress: bool = False) -> UnitProjections:
+        """All at once, in the order of the units."""
+        result = self._empty(self.units)
+        with tqdm(total=len(result), unit="unit", disable=not progress) as bar:
+            for found in self._run():
+                self._store(found, result, found.index)
+                bar.update(len(found.index))
+        return result
+
+    def iterate(self, progress: bool = False) -> Iterator[tuple[np.ndarray, UnitProjections]]:
+        """Part by part, with the indices of each part's units."""
+        with tqdm(total=len(self.units), unit="unit", disable=not progress) as bar:
+            for found in self._run():
+                part = self._empty(self.units[found.index])
+                self._store(found, part, np.arange(len(part)))
+                yield found.index, part
+                bar.update(len(part))
+
+    def _empty(self, units: np.ndarray) -> UnitProjections:
         """A result to be filled."""
         boxes = self.projector.boxes(units[:, 1:3])
         top, left, bottom, right = self.projector.boxes(np.zeros((1, 2), int))[0]
@@ -220,7 +147,7 @@ class _Job:
             self.projector.why_whole,
         )
 
-    def run(self) -> Iterator[PartialProjection]:
+    def _run(self) -> Iterator[PartialProjection]:
         """Takes as many images up at a time as memory allows, and their units down."""
         asked, image = np.unique(self.units[:, 0], return_inverse=True)
         count = max(1, min(self.batch_size, BYTES_KEPT // max(1, self.projector.bytes_per_image)))
@@ -233,7 +160,7 @@ class _Job:
                 check_projections(found.pixels, self.layer)
                 yield dataclasses.replace(found, index=chosen[found.index])
 
-    def store(self, found: PartialProjection, result: UnitProjections, rows: np.ndarray) -> None:
+    def _store(self, found: PartialProjection, result: UnitProjections, rows: np.ndarray) -> None:
         """Writes what came down into the given rows of a result."""
         result.values[rows] = found.values
         crops = [result.pixels[row] for row in rows]
@@ -264,29 +191,3 @@ def _copy(
 def _extent(reached: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The first and one past the last True of each row of (U, n)."""
     return reached.argmax(1), reached.shape[1] - reached[:, ::-1].argmax(1)
-
-
-def _check_units(units: Any, allowed: tuple[int, ...], layer: str) -> np.ndarray:
-    """`units` as int64 (U, 4), if all lie in the layer's maps of the images."""
-    array = np.asarray(units)
-    if array.size == 0:
-        return np.zeros((0, 4), "int64")
-    if array.dtype.kind not in "ui":
-        raise TypeError(
-            "`units` must be integers: image, row, column and channel of each unit. "
-            f"Received: units of dtype {array.dtype}"
-        )
-    if array.ndim != 2 or array.shape[1] != 4:
-        raise ValueError(
-            "`units` must be of shape (U, 4): image, row, column and channel of each unit. "
-            f"Received: units.shape={array.shape}"
-        )
-    wrong = np.flatnonzero(((array < 0) | (array >= allowed)).any(1))
-    if wrong.size:
-        images, rows, columns, channels = allowed
-        raise ValueError(
-            f"`units` must be images 0 to {images - 1}, rows 0 to {rows - 1}, columns 0 to "
-            f"{columns - 1} and channels 0 to {channels - 1} of layer '{layer}'. "
-            f"Received: units[{wrong[0]}]={array[wrong[0]].tolist()} ({wrong.size} such in all)"
-        )
-    return array.astype("int64")
