@@ -555,8 +555,8 @@ def test_many_kinds_of_boxes_are_sorted_in_no_time(rng):
 def test_chunks_of_units_and_weights_that_are_no_constants_change_nothing(chain, monkeypatch):
     deconv, images = chain
     expected = zf.project_units(deconv, images, "conv2", UNITS)
-    monkeypatch.setattr("zfkeras.deconvnet.local.scopes.UNITS", 2)
-    monkeypatch.setattr("zfkeras.deconvnet.local.route.FEW_BYTES", 0)
+    monkeypatch.setattr("zfkeras.deconvnet.local.projectors.UNITS", 2)
+    monkeypatch.setattr("zfkeras.deconvnet.local.local_backward_pass.FEW_BYTES", 0)
     found = zf.project_units(zf.DeconvNet(networks.chain()), images, "conv2", UNITS)
     np.testing.assert_allclose(found.pixels, expected.pixels, atol=1e-6)
 
