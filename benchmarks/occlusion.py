@@ -23,7 +23,7 @@ import tensorflow as tf
 
 import zfkeras as zf
 from zfkeras.analysis.incremental.sweep import Sweep
-from zfkeras.analysis.occluder import centres, occlude
+from zfkeras.analysis.painting import centres, occlude
 from zfkeras.graph.walking import walk
 
 SIZE, FILL = 224, np.float32([128, 128, 128])

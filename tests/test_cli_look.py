@@ -7,7 +7,7 @@ import pytest
 
 import zfkeras
 from zfkeras import cli, image
-from zfkeras.analysis.occlusion import Occlusion
+from zfkeras.analysis.occlusion_result import Occlusion
 from zfkeras.deconvnet.net import DeconvNet
 
 HEIGHT, WIDTH = 64, 80

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from zfkeras import image
-from zfkeras.analysis.occlusion import Occlusion
+from zfkeras.analysis.occlusion_result import Occlusion
 from zfkeras.cli import app
 from zfkeras.experiments import fig7
 

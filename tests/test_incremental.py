@@ -17,7 +17,7 @@ from tqdm import tqdm
 import zfkeras as zf
 from zfkeras.analysis.incremental import coarse, partitions, watch
 from zfkeras.analysis.incremental.sweep import Lines, Sweep
-from zfkeras.analysis.occluder import centres, occlude
+from zfkeras.analysis.painting import centres, occlude
 from zfkeras.regions.windows import Spans, Window, Windows
 
 layers = keras.layers
@@ -494,7 +494,7 @@ import keras
 import numpy as np
 from zfkeras.analysis.incremental import partitions
 from zfkeras.analysis.incremental.sweep import Sweep
-from zfkeras.analysis.occluder import centres
+from zfkeras.analysis.painting import centres
 
 def peak():  # in kB; a process' maxrss would begin with that of the process that started it
     return int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])

@@ -15,7 +15,7 @@ from keras import layers as L
 
 import zfkeras as zf
 from zfkeras.analysis.incremental.sweep import Sweep
-from zfkeras.analysis.occluder import centres
+from zfkeras.analysis.painting import centres
 from zfkeras.deconvnet.rules import rules_for
 from zfkeras.graph.kinds import UNKNOWN
 from zfkeras.graph.layer_kinds import kind_of, windows_of

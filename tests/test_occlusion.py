@@ -7,10 +7,14 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zfkeras.analysis import occluder
+import zfkeras as zf
 from zfkeras.analysis import occlusion as module
-from zfkeras.analysis.occlusion import Occlusion, occlusion
+from zfkeras.analysis import painting
+from zfkeras.analysis.occlusion import occlusion
+from zfkeras.analysis.occlusion_result import Occlusion
 from zfkeras.graph.heads import ends_in_softmax
+
+import networks
 
 HEIGHT, WIDTH, CLASSES = 13, 18, 4
 BOX = (3, 7, 9, 12)  # top, left, bottom, right of the rectangle that class 1 looks at
@@ -72,7 +76,7 @@ def softmax(scores):
 @pytest.mark.parametrize("patch", [(1, 1), (3, 4), (4, 3), (5, 50), (40, 50)])
 def test_occlude_against_loops(images, patch):
     rows, columns = np.array([0, HEIGHT + 1]), np.array([WIDTH - 1, 5])
-    hidden = occluder.occlude(images, rows, columns, patch, 7.0).numpy()
+    hidden = painting.occlude(images, rows, columns, patch, 7.0).numpy()
     for i in range(2):
         np.testing.assert_array_equal(
             hidden[i], painted(images[i], rows[i], columns[i], patch, 7.0)
@@ -86,7 +90,7 @@ def test_occlude_traced_with_tensors_and_other_types(images):
     def traced(pixels):
         sizes = (tf.constant([3, 6]), tf.constant([4, 1]))
         colours = tf.constant([10, 20])[:, None, None, None]
-        return occluder.occlude(pixels, tf.constant([2, 9]), tf.constant([17, 0]), sizes, colours)
+        return painting.occlude(pixels, tf.constant([2, 9]), tf.constant([17, 0]), sizes, colours)
 
     pixels = images.astype(np.uint8)
     hidden = traced(pixels).numpy()
@@ -99,8 +103,8 @@ def test_occlude_traced_with_tensors_and_other_types(images):
 @settings(deadline=None)
 def test_every_pixel_is_covered_by_a_regular_grid(length, size, data):
     step = data.draw(st.integers(1, size))
-    centres = occluder.centres(length, size, step)
-    covered = occluder.covers(centres, np.arange(length), size)
+    centres = painting.centres(length, size, step)
+    covered = painting.covers(centres, np.arange(length), size)
     assert covered.any(axis=0).all()
     assert set(np.diff(centres)) <= {step}
     np.testing.assert_array_equal(centres[centres < length], np.arange(0, length, step))
@@ -108,7 +112,7 @@ def test_every_pixel_is_covered_by_a_regular_grid(length, size, data):
 
 
 def test_the_papers_map_is_28_by_28():
-    assert len(occluder.centres(224, 45, 8)) == 28
+    assert len(painting.centres(224, 45, 8)) == 28
 
 
 # === What it shows ===
@@ -132,26 +136,26 @@ def test_blur_against_loops(images):
     """Fractions stay, images and colours don't mix, and the shorter side counts."""
     images = images / 7
     for patch, sigma in (((4, 7), 1.0), ((11, 6), 1.5)):
-        shown = occluder.paint(images, "blur", patch)
+        shown = painting.paint(images, "blur", patch)
         assert shown.dtype == np.float32
         for one, image in zip(shown, images, strict=True):
             np.testing.assert_allclose(one, blurred_by_hand(image, sigma), rtol=1e-4)
 
 
 def test_blur_may_reach_beyond_the_image(images):
-    shown = occluder.paint(images, "blur", (90, 200))
+    shown = painting.paint(images, "blur", (90, 200))
     means = np.broadcast_to(images.mean(axis=(1, 2), keepdims=True), images.shape)
     np.testing.assert_allclose(shown, means, rtol=0.05)
 
 
 def test_paint_keeps_colours_small(images):
     for fill_value in (3, (1, 2, 3), "mean"):
-        assert occluder.paint(images, fill_value, (4, 4)).shape == (2, 1, 1, 3)
+        assert painting.paint(images, fill_value, (4, 4)).shape == (2, 1, 1, 3)
 
 
 def test_without_an_occluder_there_is_no_blur(images):
     with pytest.raises(ValueError, match="3 numbers or \"mean\". Received: fill_value='blur'"):
-        occluder.paint(images, "blur")
+        painting.paint(images, "blur")
 
 
 # === The engine against loops ===
@@ -531,7 +535,7 @@ def test_load_names_a_wrong_file(tmp_path, content):
         ({"scores": False}, "nothing to record.*Received: scores=False, layer=None"),
         (
             {"scores": False, "layer": "conv2", "classes": 1},
-            "classes=None.*classes=1, softmax=None",
+            "classes=None.*classes=1",
         ),
         ({"scores": False, "layer": "conv2", "softmax": False}, "Received.*softmax=False"),
     ],
@@ -557,3 +561,41 @@ def test_public_names():
 
     assert zfkeras.occlusion is module.occlusion
     assert zfkeras.Occlusion is Occlusion
+
+
+# === Kept from call to call ===
+
+
+@pytest.mark.parametrize("method", ["plain", "incremental", "coarse"])
+def test_an_occluder_keeps_its_plan_and_follows_the_weights(images, method):
+    own = keras.models.clone_model(networks.chain())
+    own.set_weights(networks.chain().get_weights())
+    photos = networks.images(own)
+    options = {"patch_size": (5, 4), "strides": 4, "layer": "conv2", "method": method}
+    occluder = zf.Occluder(own, **options)
+    first, second = occluder(photos[:1]), occluder(photos[1:])
+    planned = occluder._sweep and occluder._sweep[1]
+    both = occlusion(own, photos, **options)
+    for found, expected in ((first, both.probabilities[:1]), (second, both.probabilities[1:])):
+        np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
+    assert (occluder._sweep and occluder._sweep[1]) is planned
+    own.get_layer("conv1").kernel.assign(-own.get_layer("conv1").kernel)
+    changed = occlusion(own, photos, **options)
+    assert np.abs(changed.probabilities - both.probabilities).max() > 1e-3
+    np.testing.assert_allclose(occluder(photos).probabilities, changed.probabilities, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["plain", "incremental"])
+def test_an_occluder_takes_images_of_any_size_that_the_model_takes(method, rng):
+    pixels = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="c")(pixels)
+    x = keras.layers.MaxPooling2D(2)(x)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(5, 3)(x))
+    model = networks.randomize(keras.Model(pixels, keras.layers.Dense(3)(x)))
+    occluder = zf.Occluder(model, 5, 4, layer="c", method=method)
+    for size in ((16, 21), (23, 14)):
+        photos = rng.uniform(0, 255, (2, *size, 3)).astype("float32")
+        expected = occlusion(model, photos, 5, 4, layer="c")
+        found = occluder(photos)
+        np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-5)
+        np.testing.assert_allclose(found.activation, expected.activation, rtol=1e-4)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from zfkeras import image
-from zfkeras.analysis.occlusion import Occlusion
+from zfkeras.analysis.occlusion_result import Occlusion
 from zfkeras.deconvnet.net import Projection
 from zfkeras.regions.receptive_field import ReceptiveField
 from zfkeras.report import figures, page, views

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from zfkeras.analysis.classes import class_of_each
-from zfkeras.analysis.occluder import paint, rectangle
+from zfkeras.analysis.painting import paint, rectangle
 from zfkeras.analysis.results import Result
 from zfkeras.data.inputs import check_images
 from zfkeras.graph.predictor import Predictor

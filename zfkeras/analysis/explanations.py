@@ -6,6 +6,7 @@ with one another, with randomised nets, by deletion and insertion. All explain t
 not know of classes. "deconvnet_logit" starts from the class instead.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ from tqdm import tqdm
 
 from zfkeras.analysis.baselines import BASELINES, Baseline
 from zfkeras.analysis.classes import class_of_each
-from zfkeras.analysis.occlusion import occlusion
+from zfkeras.analysis.occlusion import Occluder
 from zfkeras.data.inputs import check_images
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
@@ -212,19 +213,21 @@ def _baseline(method: str) -> Callable[..., Explainer]:
 
 
 def _drop(model: keras.Model, settings: Settings, _: FlatCopy) -> Explainer:
-    def explain(images: Floats, classes: Integers) -> Floats:
-        patch = settings.patch_size or max(1, min(images.shape[1:3]) // 5)
-        found = occlusion(
+    @functools.cache
+    def occluder(size: tuple[int, int]) -> Occluder:
+        patch = settings.patch_size or max(1, min(size) // 5)
+        return Occluder(
             model,
-            images,
             patch_size=patch,
             strides=settings.strides or max(1, patch // 2),
             fill_value=settings.fill_value,
-            classes=classes[:, None],
             batch_size=settings.batch_size,
             output=settings.output,
             scores=settings.scores,
         )
+
+    def explain(images: Floats, classes: Integers) -> Floats:
+        found = occluder(images.shape[1:3])(images, classes[:, None])
         return found.baseline_response[:, None, None] - found.heat_map()
 
     return explain

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from zfkeras.analysis.classes import class_of_each
 from zfkeras.analysis.explanations import METHODS, Settings, suited_maps
-from zfkeras.analysis.occluder import paint
+from zfkeras.analysis.painting import paint
 from zfkeras.analysis.results import Result
 from zfkeras.analysis.sanity import deletion_insertion, randomization, rank_correlation
 from zfkeras.data.inputs import check_images

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from zfkeras.analysis.classes import class_of_each
-from zfkeras.analysis.occluder import paint
+from zfkeras.analysis.painting import paint
 from zfkeras.analysis.results import Result
 from zfkeras.analysis.transforms import check_amounts, matrix, transform
 from zfkeras.data.inputs import check_images

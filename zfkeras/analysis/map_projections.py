@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from zfkeras.analysis.plain_sweep import watcher, whole_images
+from zfkeras.analysis.plain_sweep import PlainSweep, watcher
 from zfkeras.data.inputs import check_images
 from zfkeras.data.pictures import pictures
 from zfkeras.deconvnet.net import DeconvNet
@@ -107,5 +107,6 @@ def pool_of(
             f"The other images must be of the images' size, {images.shape[1:]}. "
             f"Received: others with shape={pool.shape}"
         )
-    sums = whole_images(watcher(Predictor(model, [layer], scores=False)), pool, batch_size)[1]
+    watch = watcher(Predictor(model, [layer], scores=False))
+    _, sums = PlainSweep(watch, (1, 1), batch_size).whole_images(pool)
     return pool, np.asarray(sums)

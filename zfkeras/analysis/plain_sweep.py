@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from zfkeras.analysis.occluder import occlude
+from zfkeras.analysis.painting import occlude
 from zfkeras.graph.predictor import Predictor, in_batches
 
 Floats = NDArray[np.float32]
@@ -52,32 +52,63 @@ def _total(maps: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(maps, axis=list(range(1, maps.shape.rank - 1)))
 
 
-def whole_images(
-    watch: Watcher, images: Floats, batch_size: int
-) -> tuple[Floats | None, Floats | None]:
-    """What a watcher tells of images as they are."""
-    scores, sums = in_batches(tf.function(watch, reduce_retracing=True), images, batch_size)
-    return scores, sums
+class PlainSweep:
+    """An occluder that sweeps over images while a net looks on, traced once.
 
-
-def sweep_plainly(
-    watch: Watcher,
-    request: Request,
-    rows: Integers,
-    columns: Integers,
-    patch: tuple[int, int],
-    batch_size: int,
-    progress: bool = False,
-) -> dict[str, Any]:
-    """Every place of every image, `batch_size` at a time.
-
-    Returns:
-        As `zfkeras.analysis.incremental.watch.sweep_exactly`.
+    Args:
+        watch: What the net tells of images.
+        patch: (height, width) of the occluder.
+        batch_size: Images at a time.
     """
 
-    @tf.function(reduce_retracing=True)
-    def look(batch, row, column, shown, classes, channel):  # type: ignore[no-untyped-def]
-        scores, sums = watch(occlude(batch, row, column, patch, shown))
+    def __init__(self, watch: Watcher, patch: tuple[int, int], batch_size: int) -> None:
+        self._watch, self._patch, self._batch_size = watch, patch, batch_size
+        self._watch_traced = tf.function(watch, autograph=False, reduce_retracing=True)
+        self._look_traced = tf.function(self._look, autograph=False, reduce_retracing=True)
+
+    def whole_images(self, images: Floats) -> tuple[Floats | None, Floats | None]:
+        """What the net tells of images as they are."""
+        scores, sums = in_batches(self._watch_traced, images, self._batch_size)
+        return scores, sums
+
+    def __call__(
+        self, request: Request, rows: Integers, columns: Integers, progress: bool = False
+    ) -> dict[str, Any]:
+        """Every place of every image.
+
+        Returns:
+            As `zfkeras.analysis.incremental.watch.sweep_exactly`.
+        """
+        images, classes, channel = request.images, request.classes, request.channel
+        places = (len(images), len(rows), len(columns))
+        count, parts = int(np.prod(places)), []
+        starts = range(0, count, self._batch_size)
+        for start in tqdm(starts, desc="occluding", unit="batch", disable=not progress):
+            numbers = np.arange(start, min(start + self._batch_size, count))
+            image, row, column = np.unravel_index(numbers, places)
+            seen = self._look_traced(
+                images[image],
+                rows[row],
+                columns[column],
+                request.fill[image],
+                None if classes is None else classes[image],
+                None if channel is None else channel[image],
+            )
+            parts.append({name: values.numpy() for name, values in seen.items()})
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return {name: values.reshape(*places, *values.shape[1:]) for name, values in joined.items()}
+
+    def _look(
+        self,
+        images: tf.Tensor,
+        row: tf.Tensor,
+        column: tf.Tensor,
+        shown: tf.Tensor,
+        classes: tf.Tensor | None,
+        channel: tf.Tensor | None,
+    ) -> dict[str, tf.Tensor]:
+        """What the net tells of images that are hidden at a place each."""
+        scores, sums = self._watch(occlude(images, row, column, self._patch, shown))
         seen = {}
         if scores is not None:
             seen["probabilities"] = tf.gather(scores, classes, axis=1, batch_dims=1)
@@ -85,19 +116,3 @@ def sweep_plainly(
         if sums is not None:
             seen["activation"] = tf.gather(sums, channel, axis=1, batch_dims=1)
         return seen
-
-    images, classes, channel = request.images, request.classes, request.channel
-    places = (len(images), len(rows), len(columns))
-    count, parts = int(np.prod(places)), []
-    starts = range(0, count, batch_size)
-    for start in tqdm(starts, desc="occluding", unit="batch", disable=not progress):
-        image, row, column = np.unravel_index(
-            np.arange(start, min(start + batch_size, count)), places
-        )
-        wanted = None if classes is None else classes[image]
-        strongest = None if channel is None else channel[image]
-        seen = look(images[image], rows[row], columns[column], request.fill[image], wanted,
-                    strongest)  # fmt: skip
-        parts.append({name: values.numpy() for name, values in seen.items()})
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return {name: values.reshape(*places, *values.shape[1:]) for name, values in joined.items()}

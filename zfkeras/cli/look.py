@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-    from zfkeras.analysis.occlusion import Occlusion
+    from zfkeras.analysis.occlusion_result import Occlusion
     from zfkeras.deconvnet.net import Projection
     from zfkeras.regions.receptive_field import ReceptiveField
 

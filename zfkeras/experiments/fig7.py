@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from zfkeras.analysis.occlusion import Occlusion, occlusion
+from zfkeras.analysis.occlusion import occlusion
+from zfkeras.analysis.occlusion_result import Occlusion
 from zfkeras.image import Pictures
 from zfkeras.report import occlusion as drawing
 

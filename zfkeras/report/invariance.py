@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from zfkeras import image
-from zfkeras.analysis.occluder import paint
+from zfkeras.analysis.painting import paint
 from zfkeras.analysis.transforms import matrix, transform
 from zfkeras.image import Picture, Pictures
 from zfkeras.report.charts import LINES, legend, show, tidy

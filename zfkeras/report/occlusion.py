@@ -16,7 +16,7 @@ from zfkeras.report import figures
 from zfkeras.report.figures import COLOURS, INK, SMALL, class_name, panel, unit
 
 if TYPE_CHECKING:  # results are only read here: drawing needs no TensorFlow
-    from zfkeras.analysis.occlusion import Occlusion
+    from zfkeras.analysis.occlusion_result import Occlusion
 
 
 CONTRAST = 99.5  # percentile of a projection's magnitudes that becomes black or white

@@ -11,7 +11,7 @@ from zfkeras.report import figures
 from zfkeras.report import occlusion as drawing
 
 if TYPE_CHECKING:
-    from zfkeras.analysis.occlusion import Occlusion
+    from zfkeras.analysis.occlusion_result import Occlusion
     from zfkeras.deconvnet.net import Projection
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from zfkeras import warmup
-from zfkeras.analysis.occluder import rectangle
+from zfkeras.analysis.painting import rectangle
 from zfkeras.data.inputs import input_size
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules

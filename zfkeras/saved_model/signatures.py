@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zfkeras.analysis.occluder import occlude
+from zfkeras.analysis.painting import occlude
 from zfkeras.data.inputs import input_size
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.graph.predictor import Predictor
