@@ -12,6 +12,7 @@ from zfkeras.analysis.sanity import rank_correlation
 from zfkeras.experiments.fig8 import measure
 from zfkeras.experiments.table1 import hiding, hiding_all
 from zfkeras.graph.copies import FlatCopy, randomized
+from zfkeras.graph.predictor import Predictor
 
 import networks
 
@@ -47,7 +48,7 @@ def test_eyes_and_noses_correspond_more_than_random_parts_and_matter_more(model,
         chance = rows.pop("random")[:, 0]
         for row in rows.values():
             assert (change * (row[:, 0] - chance) > 0).all()
-    together = hiding_all(model, found, faces, seed=0, progress=False)
+    together = hiding_all(Predictor(model), found, faces, seed=0, progress=False)
     assert together["part"] < -0.3 < -0.2 < together["random"]
     assert together["images_hurt_more"] >= 8
     assert all(one["part"] < one["random"] for one in hiding(found).values())

@@ -222,7 +222,7 @@ def test_the_heat_map_is_the_mean_over_the_occluders_on_a_pixel(ask, pixels):
 
 
 def test_pixels_beyond_the_last_occluder_take_its_value():
-    from zfkeras.saved_model.signatures import _covers
+    from zfkeras.saved_model.occluding import _covers
 
     covers = _covers(np.int32([0, 5]), 10, tf.constant([5, 8]))
     expected = [[[1] * 3 + [0] * 7, [0] * 3 + [1] * 7], [[1] * 4 + [0] * 6, [0] + [1] * 9]]

@@ -39,12 +39,14 @@ class Classification:
     Attributes:
         classes: (k,) names.
         class_ids: (k,) their numbers.
-        probabilities: (k,).
+        probabilities: (k,), or plain scores.
+        score_name: what these are: "probability", or "score".
     """
 
     classes: tuple[str, ...]
     class_ids: NDArray[np.int64]
     probabilities: NDArray[np.float64]
+    score_name: str = "probability"
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +88,7 @@ class OcclusionMap:
         activations: (R, S) of that sum.
         heat_map: (H, W, 3) uint8, the probability at each pixel in colours.
         image: (H, W, 3) uint8, what the net saw: the image, resized and cropped.
+        score_name: what the probabilities are: "probability", or plain "score".
     """
 
     class_name: str
@@ -102,6 +105,7 @@ class OcclusionMap:
     activations: NDArray[np.float64]
     heat_map: Picture
     image: Picture
+    score_name: str = "probability"
 
 
 class Client:
@@ -155,11 +159,12 @@ class Client:
             RequestRefused: the server refused the request.
             ServerError: the server is away or failed.
         """
-        answer = self.predict("classify", image_bytes=_encoded(image))
+        answer, score_name = _scored(self.predict("classify", image_bytes=_encoded(image)))
         return Classification(
             classes=tuple(answer["classes"]),
             class_ids=np.asarray(answer["class_ids"]),
             probabilities=np.asarray(answer["probabilities"]),
+            score_name=score_name,
         )
 
     def deconv(self, image: ImageLike, layer: str, channel: int = -1) -> Deconvolution:
@@ -204,6 +209,7 @@ class Client:
             patch_size=-1 if patch_size is None else patch_size,
             fill_value=fill_value,
         )
+        answer, score_name = _scored(answer)
         return OcclusionMap(
             class_name=answer["class"],
             class_id=answer["class_id"],
@@ -214,6 +220,7 @@ class Client:
             **{name: np.asarray(answer[name]) for name in _OCCLUSION_ARRAYS},
             heat_map=_picture(answer["heat_map_bytes"]),
             image=_picture(answer["input_bytes"]),
+            score_name=score_name,
         )
 
     def predict(self, signature: str, **inputs: Any) -> dict[str, Any]:
@@ -259,6 +266,14 @@ class Client:
 
 
 _OCCLUSION_ARRAYS = "rows columns probabilities predicted predicted_classes activations".split()
+
+
+def _scored(answer: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """An answer whose scores are called probabilities, and what they are."""
+    if "scores" not in answer:
+        return answer, "probability"
+    names = {"score": "probability", "scores": "probabilities"}
+    return {names.get(name, name): value for name, value in answer.items()}, "score"
 
 
 def _message(response: httpx.Response) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from zfkeras.cli.heads import OUTPUT_NAME, SIGMOID, SOFTMAX, class_names, head_options
 from zfkeras.cli.quiet import load_tensorflow
 
 if TYPE_CHECKING:
@@ -87,6 +88,9 @@ def occlude(
         None, help="Folder: project the map from these pictures, too [default: from one another]."
     ),
     scores: bool = typer.Option(True, help="Watch the answer; or only the map."),
+    softmax: bool | None = SOFTMAX,
+    sigmoid: bool = SIGMOID,
+    output_name: str | None = OUTPUT_NAME,
     labels: Path | None = _LABELS,
     output: Path = typer.Option(Path("occlusion"), help="Folder for the pictures and arrays."),
     as_json: bool = _JSON,
@@ -95,14 +99,15 @@ def occlude(
     patch, steps = numbers("--patch-size", patch_size), numbers("--strides", strides)
     is_named = fill_value in ("mean", "blur")
     fill = fill_value if is_named else numbers("--fill-value", fill_value, float)
+    head = head_options(softmax, sigmoid, output_name, scores)
     load_tensorflow()
     from zfkeras.analysis.occlusion import occlusion
     from zfkeras.data.pictures import picture_files
     from zfkeras.models.loading import load_model
-    from zfkeras.report import occlusion as drawing
 
     net = load_model(model)
-    pictures, names = fitted(images, net), _names_of_all(net, model, labels) if scores else None
+    pictures = fitted(images, net)
+    names = class_names(net, model, labels, head) if scores else None
     beside = images if others is None else picture_files(others)
     pool = pictures if others is None else fitted(beside, net)
     side = min(pictures.shape[1:3])
@@ -118,17 +123,17 @@ def occlude(
         method=method,
         batch_size=batch_size,
         progress=not as_json,
-        scores=scores,
+        **head,
         others=None if others is None else pool,
     )
-    arrays, results = found.save(output / "occlusion.npz"), []
-    for index, name in enumerate(_stems(images)):
-        path = output / f"{name}-occlusion.png"
-        picture, sheet = drawing.save(found, pictures, pool, index, path, names)
-        paths = {"image": str(images[index]), "picture": str(picture), "arrays": str(arrays)}
-        if sheet is not None:
-            paths["others_picture"] = str(sheet)
-        results.append(paths | _summary(found, index, names, beside))
+    arrays = found.save(output / "occlusion.npz")
+    paths = _draw_all(found, pictures, pool, [output / stem for stem in _stems(images)], names)
+    results = [
+        {"image": str(images[index]), "arrays": str(arrays)}
+        | drawn
+        | _summary(found, index, names, beside)
+        for index, drawn in enumerate(paths)
+    ]
     _report(results, as_json, _occlude_lines)
 
 
@@ -188,13 +193,6 @@ def fitted(paths: Sequence[Path], net: "keras.Model") -> "np.ndarray":
     return np.stack([image.fit(image.load(path), input_size(net)) for path in paths])
 
 
-def known_class_names(model: str, labels: Path | None) -> tuple[str, ...] | None:
-    """The names of the model's classes, where they are known; see `load_class_names`."""
-    from zfkeras.models.loading import load_class_names
-
-    return load_class_names(model, labels)
-
-
 def field_or_none(net: "keras.Model", layer: str) -> "ReceptiveField | None":
     """A layer's receptive field; none where units have no field of their own (dense layers)."""
     from zfkeras.graph.receptive_fields import receptive_field
@@ -205,15 +203,24 @@ def field_or_none(net: "keras.Model", layer: str) -> "ReceptiveField | None":
         return None
 
 
-def _names_of_all(net: "keras.Model", model: str, labels: Path | None) -> tuple[str, ...] | None:
-    """The names of the model's classes, if they are known: one for each."""
-    names = known_class_names(model, labels)
-    if names is not None and len(names) != net.output_shape[-1]:
-        raise ValueError(
-            f"There must be a name for each of the net's {net.output_shape[-1]} classes. "
-            f"Received: {len(names)} labels"
-        )
-    return names
+def _draw_all(
+    found: "Occlusion",
+    pictures: "np.ndarray",
+    pool: "np.ndarray",
+    stems: Sequence[Path],
+    names: Sequence[str] | None,
+) -> list[dict[str, str]]:
+    """Saves each picture's figure and, where there is one, its sheet of other pictures."""
+    from zfkeras.report import occlusion as drawing
+
+    paths = []
+    for index, stem in enumerate(stems):
+        target = stem.with_name(f"{stem.name}-occlusion.png")
+        picture, sheet = drawing.save(found, pictures, pool, index, target, names)
+        paths.append({"picture": str(picture)})
+        if sheet is not None:
+            paths[-1]["others_picture"] = str(sheet)
+    return paths
 
 
 def _save_arrays(path: Path, arrays: dict[str, Any]) -> Path:
@@ -282,7 +289,7 @@ def _summary(
     if found.classes is not None:
         told |= {
             "class": told["watched"],
-            "probability": told["whole"],
+            found.score_name: told["whole"],
             "classes_seen": [
                 figures.class_name(number, names) for number in drawing.classes_seen(found, index)
             ],

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from zfkeras.cli import trust
-from zfkeras.cli.look import known_class_names, numbers
+from zfkeras.cli.heads import class_names
+from zfkeras.cli.look import numbers
 from zfkeras.cli.quiet import load_tensorflow
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def reproduce(
     load_tensorflow()
     from zfkeras.models.loading import load_model
 
-    net, names = load_model(model), known_class_names(model, labels)
+    net = load_model(model)
+    names = class_names(net, model, labels, {})
     job = _Job(
         net,
         names,

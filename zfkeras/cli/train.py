@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from zfkeras.cli.data import DATA_HELP, open_source, report_skipped
+from zfkeras.cli.heads import OUTPUT_NAME, SIGMOID, SOFTMAX, head_options
 from zfkeras.cli.quiet import load_tensorflow
 
 if TYPE_CHECKING:
@@ -185,6 +186,9 @@ def evaluate(
     data: str = typer.Option(..., help=DATA_HELP),
     ten_crop: bool = typer.Option(False, "--ten-crop", help="Average over the papers' ten crops."),
     batch_size: int = typer.Option(64, help="Crops to classify at a time."),
+    softmax: bool | None = SOFTMAX,
+    sigmoid: bool = SIGMOID,
+    output_name: str | None = OUTPUT_NAME,
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON, nothing else."),
 ) -> None:
     """Measure top-1 and top-5 accuracy of a net on labelled pictures."""
@@ -196,7 +200,14 @@ def evaluate(
     net = load_model(model)
     source = open_source(data, True, None, input_size(net)[0], not as_json, load_class_names(model))
     report_skipped([source])
-    result = evaluation.evaluate(net, source, ten_crop, batch_size=batch_size, progress=not as_json)
+    result = evaluation.evaluate(
+        net,
+        source,
+        ten_crop,
+        batch_size=batch_size,
+        progress=not as_json,
+        **head_options(softmax, sigmoid, output_name),
+    )
     numbers = {
         "pictures": len(result.labels),
         "crops": 10 if ten_crop else 1,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from zfkeras.cli.look import known_class_names, numbers
+from zfkeras.cli.heads import OUTPUT_NAME, SIGMOID, SOFTMAX, class_names, head_options
+from zfkeras.cli.look import numbers
 from zfkeras.cli.quiet import load_tensorflow
 
 if TYPE_CHECKING:
@@ -39,11 +40,15 @@ def invariance(
     layers: str = LAYERS,
     kinds: str = typer.Option("", help="vertical,horizontal,scale,rotation [default: all]."),
     classes: str = CLASSES,
+    softmax: bool | None = SOFTMAX,
+    sigmoid: bool = SIGMOID,
+    output_name: str | None = OUTPUT_NAME,
     labels: Path | None = LABELS,
     output: Path = typer.Option(Path("invariance"), help="Folder for pictures and arrays."),
     as_json: bool = JSON,
 ) -> None:
     """Move, enlarge and turn pictures; watch layers and answer (Fig. 5)."""
+    head = head_options(softmax, sigmoid, output_name)
     load_tensorflow()
     from zfkeras.analysis.invariance import PAPER
     from zfkeras.experiments import fig5
@@ -56,10 +61,11 @@ def invariance(
         gathered(images, net),
         output,
         layer_names(net, layers, ("norm1", "fc7")),
-        known_class_names(model, labels),
+        class_names(net, model, labels, head),
         progress=not as_json,
         classes=numbers("--classes", classes),
         transforms={kind: PAPER.get(kind, ()) for kind in wanted},
+        **head,
     )
     say(result, output / "invariance.json", as_json)
 
@@ -72,11 +78,15 @@ def correspond(
     patch_size: int | None = typer.Option(None, help="Side [default: a fifth of the picture]."),
     draws: int = typer.Option(10, help="Random parts in each picture."),
     seed: int = typer.Option(0, help="Of the random parts."),
+    softmax: bool | None = SOFTMAX,
+    sigmoid: bool = SIGMOID,
+    output_name: str | None = OUTPUT_NAME,
     labels: Path | None = LABELS,
     output: Path = typer.Option(Path("correspondence"), help="Folder for pictures and arrays."),
     as_json: bool = JSON,
 ) -> None:
     """Hide the same part in several pictures: does it mean the same everywhere? (Table 1)."""
+    head = head_options(softmax, sigmoid, output_name)
     load_tensorflow()
     from zfkeras.analysis.landmarks import load_landmarks
     from zfkeras.data.inputs import input_size
@@ -85,8 +95,8 @@ def correspond(
 
     net = load_model(model)
     marks = load_landmarks(landmarks, input_size(net), images)
-    names = known_class_names(model, labels)
-    options: dict[str, Any] = {"patch_size": patch_size, "draws": draws, "seed": seed}
+    names = class_names(net, model, labels, head)
+    options: dict[str, Any] = {"patch_size": patch_size, "draws": draws, "seed": seed, **head}
     where = layer_names(net, layers, ("pool5", "fc7"))
     result = table1.run(net, marks, output, where, progress=not as_json, **options)
     result["fig8"] = fig8.run(net, marks, output, where[-1:], names, **options)
@@ -111,13 +121,25 @@ def compare(
     classes: str = CLASSES,
     steps: int = typer.Option(24, help="Steps of deletion and insertion."),
     layer: str = typer.Option("", help="Whose units the deconvnet shows [default: last maps]."),
+    softmax: bool | None = SOFTMAX,
+    sigmoid: bool = SIGMOID,
+    output_name: str | None = OUTPUT_NAME,
     labels: Path | None = LABELS,
     output: Path = typer.Option(Path("comparison"), help="Folder for pictures and arrays."),
     as_json: bool = JSON,
 ) -> None:
     """Put deconvnet, occlusion and the usual heat maps side by side, with their scores."""
     found, pictures, names = _tested(
-        images, model, methods, classes, steps, layer, labels, False, as_json
+        images,
+        model,
+        methods,
+        classes,
+        steps,
+        layer,
+        labels,
+        False,
+        as_json,
+        head_options(softmax, sigmoid, output_name),
     )
     from zfkeras.report import trust
     from zfkeras.report.figures import save
@@ -137,13 +159,25 @@ def faithfulness(
     classes: str = CLASSES,
     steps: int = typer.Option(24, help="Steps of deletion and insertion."),
     layer: str = typer.Option("", help="Whose units the deconvnet shows [default: last maps]."),
+    softmax: bool | None = SOFTMAX,
+    sigmoid: bool = SIGMOID,
+    output_name: str | None = OUTPUT_NAME,
     labels: Path | None = LABELS,
     output: Path = typer.Option(Path("faithfulness"), help="Folder for pictures and arrays."),
     as_json: bool = JSON,
 ) -> None:
     """Test heat maps: deletion, insertion, likeness, and nets with shuffled weights."""
     found, pictures, names = _tested(
-        images, model, methods, classes, steps, layer, labels, True, as_json
+        images,
+        model,
+        methods,
+        classes,
+        steps,
+        layer,
+        labels,
+        True,
+        as_json,
+        head_options(softmax, sigmoid, output_name),
     )
     from zfkeras.report import trust
     from zfkeras.report.figures import save
@@ -220,6 +254,7 @@ def _tested(
     labels: Path | None,
     randomize: bool,
     quiet: bool,
+    head: dict[str, Any],
 ) -> "tuple[Faithfulness, Pictures, tuple[str, ...] | None]":
     """The tests of `compare` and `faithfulness`, the pictures, and the classes' names."""
     load_tensorflow()
@@ -228,7 +263,7 @@ def _tested(
     from zfkeras.models.loading import load_model
 
     net = load_model(model)
-    pictures = gathered(images, net)
+    pictures, names = gathered(images, net), class_names(net, model, labels, head)
     found = measure(
         net,
         pictures,
@@ -238,8 +273,11 @@ def _tested(
         randomize=randomize,
         settings=Settings(layer=layer or None),
         progress=not quiet,
+        **head,
     )
-    return found, pictures, known_class_names(model, labels)
+    for method, reason in found.skipped:
+        typer.echo(f"skipped {method}: {reason}", err=True)
+    return found, pictures, names
 
 
 def _usual_methods(few: bool) -> tuple[str, ...]:
@@ -264,6 +302,8 @@ def _scores(found: "Faithfulness") -> dict[str, Any]:
     return {
         "classes": found.classes.tolist(),
         "p": found.baseline_probabilities.tolist(),
+        "score_name": found.score_name,
+        "skipped": dict(found.skipped),
         "scores": {
             method: {name: float(values[row]) for name, values in columns.items()}
             for row, method in enumerate(found.methods)

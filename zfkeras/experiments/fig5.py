@@ -16,7 +16,7 @@ from zfkeras.report.figures import class_name, save
 def run(
     net: keras.Model,
     pictures: Pictures,
-    output: Path,
+    folder: Path,
     layers: Sequence[str],
     class_names: Sequence[str] | None = None,
     progress: bool = False,
@@ -27,7 +27,7 @@ def run(
     Args:
         net: The model.
         pictures: (N, H, W, 3) uint8.
-        output: Folder for invariance.npz, invariance.png and invariance-unit.png.
+        folder: Folder for invariance.npz, invariance.png and invariance-unit.png.
         layers: Layers to compare; the paper's are its first and seventh.
         class_names: Names of the model's classes.
         progress: Whether to show a progress bar.
@@ -39,12 +39,12 @@ def run(
         key: str(
             save(
                 report.invariance(found, pictures, class_names, unit),
-                output / f"invariance{'-unit' * unit}.png",
+                folder / f"invariance{'-unit' * unit}.png",
             )
         )
         for key, unit in figures.items()
     }
-    arrays = found.save(output / "invariance.npz")
+    arrays = found.save(folder / "invariance.npz")
     return {**paths, "arrays": str(arrays), "layers": summary(found, class_names)}
 
 
@@ -56,6 +56,7 @@ def summary(found: Invariance, class_names: Sequence[str] | None) -> dict[str, A
     rows: dict[str, Any] = {
         "classes": [class_name(number, class_names) for number in found.classes],
         "p": found.baseline_probabilities.round(4).tolist(),
+        "score_name": found.score_name,
     }
     for kind in dict.fromkeys(found.kinds.tolist()):
         points = np.flatnonzero(found.points(kind))

@@ -15,7 +15,7 @@ from zfkeras.report.figures import class_name, save
 def run(
     net: keras.Model,
     landmarks: Landmarks,
-    output: Path,
+    folder: Path,
     layers: Sequence[str],
     class_names: Sequence[str] | None = None,
     **options: Any,
@@ -25,7 +25,7 @@ def run(
     Args:
         net: The model.
         landmarks: Pictures and their parts.
-        output: Folder for fig8.png.
+        folder: Folder for fig8.png.
         layers: As for `correspondence`.
         class_names: Names of the model's classes.
         **options: As for `measure`.
@@ -44,7 +44,7 @@ def run(
         }
         for number, file in enumerate(landmarks.files)
     ]
-    return {"picture": str(save(figure, output / "fig8.png")), "images": rows}
+    return {"picture": str(save(figure, folder / "fig8.png")), "images": rows}
 
 
 def measure(

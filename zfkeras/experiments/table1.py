@@ -26,7 +26,7 @@ PAPER = {
 def run(
     net: keras.Model,
     landmarks: Landmarks,
-    output: Path,
+    folder: Path,
     layers: Sequence[str],
     seed: int = 0,
     progress: bool = False,
@@ -37,7 +37,7 @@ def run(
     Args:
         net: The model.
         landmarks: Pictures and their parts.
-        output: Folder for table1.npz, table1.md and table1.png.
+        folder: Folder for table1.npz, table1.md and table1.png.
         layers: Layers to compare.
         seed: Of the random parts.
         progress: Whether to show a progress bar.
@@ -49,16 +49,18 @@ def run(
         for name, t in controls.items()
     }
     main = found["anywhere"]
-    figure, arrays = save(scores(main), output / "table1.png"), main.save(output / "table1.npz")
+    head = {name: options[name] for name in ("scores", "output") if name in options}
+    together = hiding_all(Predictor(net, **head), main, landmarks, seed, progress)
+    figure, arrays = save(scores(main), folder / "table1.png"), main.save(folder / "table1.npz")
     result = {
         "picture": str(figure),
         "arrays": str(arrays),
         "paper": PAPER,
         "random_parts": {name: told(each) for name, each in found.items()},
-        "hiding": hiding(main) | {"all parts": hiding_all(net, main, landmarks, seed, progress)},
+        "hiding": hiding(main) | {"all parts": together},
     }
-    (output / "table1.md").write_text(_markdown(result), encoding="utf-8")
-    return result | {"table": str(output / "table1.md")}
+    (folder / "table1.md").write_text(_markdown(result), encoding="utf-8")
+    return result | {"table": str(folder / "table1.md")}
 
 
 def told(found: Correspondence) -> dict[str, Any]:
@@ -84,10 +86,10 @@ def hiding(found: Correspondence) -> dict[str, dict[str, float]]:
 
 
 def hiding_all(
-    net: keras.Model, found: Correspondence, landmarks: Landmarks, seed: int, progress: bool
+    predictor: Predictor, found: Correspondence, landmarks: Landmarks, seed: int, progress: bool
 ) -> dict[str, float]:
     """The same with all parts hidden at once, against as many random patches of the same area."""
-    predictor, each = Predictor(net), np.arange(len(landmarks.images))
+    each = np.arange(len(landmarks.images))
     rng = np.random.default_rng(seed)
     boxes = np.moveaxis(found.boxes, 0, 1)
     draws = [

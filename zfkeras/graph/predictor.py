@@ -110,6 +110,26 @@ class Predictor:
             scores = self.activate(_by_class(tf.cast(scores, tf.float32)))
         return Prediction(scores, layers)
 
+    @property
+    def scores_name(self) -> str:
+        """What several scores are: "probabilities", or "scores"."""
+        return {"probability": "probabilities"}.get(self.score_name, "scores")
+
+    def class_names(self, names: Sequence[str] | None) -> tuple[str, ...] | None:
+        """A name for each score. A single probability is that of the second of two classes.
+
+        Raises:
+            ValueError: There are more names, or fewer.
+        """
+        if names is None or self.classes in (None, len(names)):
+            return None if names is None else tuple(names)
+        if self.classes == 1 and len(names) == 2 and self.score_name == "probability":
+            return (names[1],)
+        raise ValueError(
+            f"The labels do not fit the model. Expected {self.classes} names, one for each of its "
+            f"{self.classes} classes. Received: {len(names)} labels, labels={list(names[:3])}…"
+        )
+
     def activate(self, scores: Tensor) -> Tensor:
         """What the model's own outputs (…, classes) are to be: probabilities, or as they are."""
         return self._reading(scores)

@@ -36,6 +36,11 @@ def show(
     return axes
 
 
+def answer_name(score_name: str) -> str:
+    """What an axis of a class' probabilities, or of its scores, is called."""
+    return "P(class)" if score_name == "probability" else "score of the class"
+
+
 def legend(owner: Any, handles: Iterable[Any] | None = None, **options: Any) -> None:
     """A legend without frame, in small type."""
     given = {} if handles is None else {"handles": list(handles)}

@@ -11,7 +11,7 @@ from zfkeras import image
 from zfkeras.analysis.painting import paint
 from zfkeras.analysis.transforms import matrix, transform
 from zfkeras.image import Picture, Pictures
-from zfkeras.report.charts import LINES, legend, show, tidy
+from zfkeras.report.charts import LINES, answer_name, legend, show, tidy
 from zfkeras.report.figures import class_name
 
 if TYPE_CHECKING:
@@ -53,9 +53,10 @@ def invariance(
             distances = found.unit_distances if unit else found.distances
             _curves(tidy(axes, title, unit_name), amounts, distances[:, number, points])
             axes.set_ylim(bottom=0)
-        title = "P(class)" if kind == kinds[0] else ""
+        title = answer_name(found.score_name) if kind == kinds[0] else ""
         _curves(tidy(answer, title, unit_name), amounts, found.probabilities[:, points])
-        answer.set_ylim(0, 1.02)
+        if found.score_name == "probability":
+            answer.set_ylim(0, 1.02)
     names = [class_name(number, class_names) for number in found.classes]
     handles = [Line2D([], [], color=LINES[i % len(LINES)], label=n) for i, n in enumerate(names)]
     legend(figure, handles, loc="outside lower center", ncols=min(len(names), 5))

@@ -35,7 +35,8 @@ def panels(found: "Occlusion", images: Pictures, index: int = 0) -> dict[str, Pi
     if found.projection is not None:
         bare["c"] = image.to_display(found.projection[index], CONTRAST)
     if found.predicted is not None:
-        bare["d"] = image.overlay(picture, found.heat_map()[index], low=0)
+        low = 0 if found.score_name == "probability" else None
+        bare["d"] = image.overlay(picture, found.heat_map()[index], low=low)
         legend = classes_seen(found, index)
         table = np.zeros((max(legend) + 1, 3), np.uint8)
         for number, colour in legend.items():
@@ -145,8 +146,8 @@ def figure(
         "a": "(a) image and occluder",
         "b": f"(b) {map_name(found, index)}: total",
         "c": "(c) its strongest unit, projected",
-        "d": f"(d) probability of {watched(found, index, class_names)}",
-        "e": "(e) most probable class",
+        "d": f"(d) {found.score_name} of {watched(found, index, class_names)}",
+        "e": f"(e) {best(found)}",
     }
     shown: dict[str, Any] = dict(panels(found, images, index))
     if found.activation is not None:
@@ -155,13 +156,19 @@ def figure(
         shown["d"] = _over_pixels(found, found.probabilities[index, ..., 0])
     drawn, places = _strip(len(shown), found.image_size[0] / found.image_size[1])
     for (axes, below), letter in zip(places, sorted(shown), strict=True):
-        limits = (0, 1) if letter == "d" else None
+        limits = (0, 1) if letter == "d" and found.score_name == "probability" else None
         panel(axes, shown[letter], titles[letter], "black" if letter == "c" else None, limits)
         if letter in "bd":
             _scale(drawn, axes, below)
         if letter == "e":
             _legend(below, found, index, class_names)
     return drawn
+
+
+def best(found: "Occlusion") -> str:
+    """What panel e shows."""
+    is_probability = found.score_name == "probability"
+    return "most probable class" if is_probability else "class of the highest score"
 
 
 def _over_pixels(found: "Occlusion", values: np.ndarray) -> np.ndarray:

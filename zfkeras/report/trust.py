@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from zfkeras import image
 from zfkeras.image import Picture, Pictures
-from zfkeras.report.charts import LINES, legend, show, tidy
+from zfkeras.report.charts import LINES, answer_name, legend, show, tidy
 from zfkeras.report.figures import INK, SMALL, VIRIDIS, class_name
 
 if TYPE_CHECKING:
@@ -51,15 +51,18 @@ def comparison(
     panels = figure.subplots(rows * len(images), columns, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
-    areas = found.areas()
+    areas, short_name = found.areas(), "p" if found.score_name == "probability" else "score"
     for number, picture in enumerate(images):
         first, *rest = panels[rows * number : rows * (number + 1)].flat
         name = class_name(found.classes[number], class_names)
-        _put(first, picture, name, f"p = {found.baseline_probabilities[number]:.2f}")
+        _put(first, picture, name, f"{short_name} = {found.baseline_probabilities[number]:.2f}")
         for row, (method, axes) in enumerate(zip(found.methods, rest, strict=False)):
             low, high = (areas[way][row, number] for way in ("deletion", "insertion"))
             heat = over(picture, found.maps[row, number])
             _put(axes, heat, NAMES.get(method, method), f"del {low:.2f}   ins {high:.2f}")
+    if found.skipped:
+        names = ", ".join(NAMES.get(method, method) for method, _ in found.skipped)
+        figure.supxlabel(f"not for this net: {names}", fontsize=SMALL, color=INK)
     return figure
 
 
@@ -90,16 +93,18 @@ def _put(axes: Axes, picture: Picture, above: str, below: str) -> None:
 def curves(found: "Faithfulness") -> Figure:
     """Deletion and insertion, averaged over the images, a line for each method."""
     figure = Figure(figsize=(7.6, 2.7), layout="constrained")
-    areas = found.areas()
+    areas, name = found.areas(), answer_name(found.score_name)
     for axes, way, good in zip(
         figure.subplots(1, 2), ("deletion", "insertion"), ("low", "high"), strict=True
     ):
-        tidy(axes, f"{way.capitalize()} ({good} is good)", "share of the pixels", "P(class)")
+        tidy(axes, f"{way.capitalize()} ({good} is good)", "share of the pixels", name)
         for row, method in enumerate(found.methods):
             label = f"{NAMES.get(method, method)}  {areas[way][row].mean():.2f}"
             mean = getattr(found, way)[row].mean(0)
             axes.plot(found.fractions, mean, label=label, **_style(method, row))
-        axes.set(ylim=(0, None), xlim=(0, 1))
+        axes.set(xlim=(0, 1))
+        if found.score_name == "probability":
+            axes.set(ylim=(0, None))
         legend(axes, loc="upper left", bbox_to_anchor=(1, 1), handlelength=1.2)
     return figure
 

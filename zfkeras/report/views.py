@@ -88,15 +88,17 @@ def _captions(
         "a": "the image, the square where it hurts most",
         "b": f"total activation of {named}, its strongest map here",
         "c": f"the strongest unit of {named}, projected",
-        "d": f"probability of {drawing.watched(found, index, class_names)}, over the image",
-        "e": "the most probable class",
+        "d": f"{found.score_name} of {drawing.watched(found, index, class_names)}, over the image",
+        "e": f"the {drawing.best(found)}",
     }
 
 
 def _limits(found: "Occlusion", index: int) -> dict[str, tuple[str, str]]:
     limits = {}
     if found.probabilities is not None:
-        limits["d"] = ("0", f"{found.heat_map()[index].max():.2f}")
+        heat = found.heat_map()[index]
+        low = 0.0 if found.score_name == "probability" else heat.min()
+        limits["d"] = (figures.short(low), f"{heat.max():.2f}")
     if found.activation is not None:
         places = found.activation[index]
         limits["b"] = (figures.short(places.min()), figures.short(places.max()))
@@ -115,7 +117,7 @@ def _words(found: "Occlusion", index: int, class_names: Sequence[str] | None) ->
     then = figures.class_name(found.predicted[index, row, column], class_names)
     verdict = f"The net still says {then}." if then == watched else f"The net then says {then}."
     return (
-        f"The probability of {watched} is {whole:.2f} for the whole image and "
+        f"The {found.score_name} of {watched} is {whole:.2f} for the whole image and "
         f"{places[row, column]:.2f} with the square where it hurts most. {verdict}"
     )
 

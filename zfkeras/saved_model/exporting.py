@@ -17,8 +17,11 @@ from zfkeras.analysis.painting import rectangle
 from zfkeras.data.inputs import input_size
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
+from zfkeras.graph.heads import checked_scores
+from zfkeras.graph.predictor import Predictor
 from zfkeras.saved_model.publishing import publish, staged
-from zfkeras.saved_model.signatures import Settings, Signatures
+from zfkeras.saved_model.signature import Signature
+from zfkeras.saved_model.signatures import Settings, signatures
 from zfkeras.version import __version__
 
 # What TensorFlow Serving cannot run: Python, and XLA (off there unless a flag turns it on).
@@ -37,6 +40,9 @@ def export(
     scale: float = 8 / 7,
     rule: str = "deconvnet",
     rules: Rules | None = None,
+    output: str | None = None,
+    scores: bool | str = True,
+    softmax: bool | None = None,
 ) -> Path:
     """Writes the next version of a served model: DIRECTORY/VERSION, a SavedModel.
 
@@ -48,11 +54,12 @@ def export(
     then does it get its number, in one step. If anything fails, nothing is left behind.
 
     Args:
-        model: a classifier of images (N, H, W, 3), RGB 0..255, of a fixed size, that ends in
-            logits or probabilities (N, classes).
+        model: a net of images (N, H, W, 3), RGB 0..255, of a fixed size, that ends in logits,
+            probabilities or other scores (N, classes).
         directory: holds one directory per version; it is made if need be. Its name should be
             the model's, as in ``saved_models/zfnet``.
-        labels: one name per class; default: their numbers.
+        labels: one name per class; default: their numbers. Where the model gives one probability,
+            that of the second of two classes, both may be named.
         layers: what `deconv` offers; default: all layers with kernels and feature maps.
         occlusion_strides: pixels between the occluder's places, or (down, across); default: a
             grid of about 14 x 14 places.
@@ -63,6 +70,10 @@ def export(
             out, as `zfkeras evaluate` does.
         rule: of the deconvnet: "deconvnet", "guided" or "gradient".
         rules: your own reverse rules, as for `DeconvNet`.
+        output: name of the output that classifies, if the model has several.
+        scores: what to make of it, as in `Predictor`: True, "softmax", "sigmoid" or "raw". What
+            are no probabilities then is answered as `scores`, not as `probabilities`.
+        softmax: older than `scores`: True is "softmax", False "raw".
 
     Returns:
         The path of the new version.
@@ -80,19 +91,23 @@ def export(
         >>> folder.cleanup()
     """
     directory = Path(directory)
-    deconv = DeconvNet(model, rule=rule, rules=rules)
+    scores = checked_scores(scores, softmax)
+    predictor, size = Predictor(model, (), output, scores), input_size(model)
+    classes, deconv = _classes(predictor, size), DeconvNet(model, rule=rule, rules=rules)
     settings = Settings(
-        labels=_labels(labels, _classes(model)),
+        labels=_labels(labels, predictor),
         layers=_layers(deconv, layers),
-        occlusion_strides=_strides(occlusion_strides, input_size(model)),
+        occlusion_strides=_strides(occlusion_strides, size),
         occlusion_layer=_layers(deconv, occlusion_layer and [occlusion_layer])[-1],
-        top=_top(top, _classes(model)),
+        top=_top(top, classes),
         scale=_scale(scale),
+        output=output,
+        scores=scores,
     )
-    signatures = Signatures(model, deconv, settings)
+    answered = signatures(model, deconv, settings)
     with staged(directory) as staging:
-        _save(model, signatures, settings, staging)
-        warmup.write(staging, directory.name, _requests(signatures, settings))
+        _save(model, answered, settings, _metadata(predictor, model, settings), staging)
+        warmup.write(staging, directory.name, _requests(answered, size))
         _check_ops(staging)
         _replay(staging)
         return publish(staging, directory)
@@ -113,28 +128,23 @@ def _scale(scale: float) -> float:
     return float(scale)
 
 
-def _classes(model: keras.Model) -> int:
-    shape = model.output_shape
-    if not isinstance(shape, tuple) or len(shape) != 2 or not shape[1]:
-        raise ValueError(
-            "The model does not classify. Expected one output of shape (None, classes). "
-            f"Received: model.output_shape={shape}"
-        )
+def _classes(predictor: Predictor, size: tuple[int, int]) -> int:
+    """How many scores there are; asks for them once, as their form may not suit."""
+    shape = predictor.tensors(tf.zeros([1, *size, 3])).scores.shape
     return shape[1]
 
 
-def _labels(labels: Sequence[str] | None, classes: int) -> list[str]:
+def _labels(labels: Sequence[str] | None, predictor: Predictor) -> list[str]:
     if labels is None:
-        return [str(number) for number in range(classes)]
+        return [str(number) for number in range(predictor.classes or 0)]
     names = [labels] if isinstance(labels, str) else list(labels)
     wrong = [name for name in names if not isinstance(name, str) or "\n" in name]
-    if len(names) != classes or wrong:
+    if wrong:
         raise ValueError(
-            f"The labels do not fit the model. Expected {classes} names, one per class, each a "
-            f"string of one line. Received: {len(names)} labels"
-            + (f", among them {wrong[0]!r}" if wrong else f", labels={names[:3]}…")
+            "The labels do not fit the model. Expected each to be a string of one line. "
+            f"Received: {len(names)} labels, among them {wrong[0]!r}"
         )
-    return names
+    return list(predictor.class_names(names) or ())
 
 
 def _layers(deconv: DeconvNet, layers: Sequence[str] | None) -> list[str]:
@@ -172,62 +182,62 @@ def _strides(strides: int | tuple[int, int] | None, size: tuple[int, int]) -> tu
 # --- Writing it
 
 
-def _save(model: keras.Model, signatures: Signatures, settings: Settings, path: Path) -> None:
+def _save(
+    model: keras.Model,
+    answered: Sequence[Signature],
+    settings: Settings,
+    metadata: dict[str, Any],
+    path: Path,
+) -> None:
     root = tf.Module()
     # Only the plain variables: Keras 3.15 writes each twice if the model itself is tracked
     # (keras-team/keras#23553), and an optimizer's slots have no place in a served file.
     root.weights = [variable.value for variable in model.variables]
     with tempfile.TemporaryDirectory() as folder:
         files = {"labels.txt": "\n".join(settings.labels) + "\n", "zfkeras.json": ""}
-        files["zfkeras.json"] = json.dumps(_metadata(model, signatures, settings), indent=1)
+        files["zfkeras.json"] = json.dumps(metadata, indent=1)
         for name, text in files.items():
             (Path(folder) / name).write_text(text, encoding="utf-8")
         root.files = [tf.saved_model.Asset(str(Path(folder) / name)) for name in files]
-        tf.saved_model.save(root, str(path), signatures=signatures.functions())
+        functions: dict[str, Any] = {}
+        for signature in answered:
+            functions |= signature.served(input_size(model), settings.scale)
+        functions["serving_default"] = functions[answered[0].name]
+        tf.saved_model.save(root, str(path), signatures=functions)
 
 
-def _metadata(model: keras.Model, signatures: Signatures, settings: Settings) -> dict[str, Any]:
+def _metadata(predictor: Predictor, model: keras.Model, settings: Settings) -> dict[str, Any]:
     """What a client may want to know before it asks."""
     return {
         "zfkeras": __version__,
         "tensorflow": tf.__version__,
         "model": model.name,
         "parameters": model.count_params(),
-        "input_size": list(signatures.size),
+        "input_size": list(input_size(model)),
         "scale": settings.scale,
         "classes": len(settings.labels),
+        "score_name": predictor.score_name,
         "layers": settings.layers,
         "occlusion_strides": list(settings.occlusion_strides),
         "occlusion_layer": settings.occlusion_layer,
     }
 
 
-def _requests(signatures: Signatures, settings: Settings) -> list[tuple[str, Mapping[str, Any]]]:
-    """A request of one image for each signature, and for each layer that `deconv` offers.
+def _requests(
+    answered: Sequence[Signature], size: tuple[int, int]
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """Requests of one image: every example of each signature, and one for arrays.
 
     One image each: with batching on, a server may allow no more.
     """
-    height, width = signatures.size
-    grey = tf.fill([height, width, 3], tf.constant(128, tf.uint8))
+    grey = tf.fill([*size, 3], tf.constant(128, tf.uint8))
     image = {"image_bytes": np.array([tf.io.encode_png(grey).numpy()], object)}
-    array = {"pixels": np.full((1, height, width, 3), 128, np.float32)}
-    units = [
-        {"layer": np.array([name.encode()], object), "channel": np.array([-1], np.int32)}
-        for name in settings.layers
-    ]
-    occluder = {
-        "patch_size": np.array([max(*settings.occlusion_strides, height // 5)], np.int32),
-        "fill_value": np.array([128], np.float32),
-    }
-    return [
-        ("serving_default", image),
-        ("classify", image),
-        ("classify_pixels", array),
-        *(("deconv", image | unit) for unit in units),
-        ("deconv_pixels", array | units[0]),
-        ("occlusion", image | occluder),
-        ("occlusion_pixels", array | occluder),
-    ]
+    array = {"pixels": np.full((1, *size, 3), 128, np.float32)}
+    requests: list[tuple[str, Mapping[str, Any]]] = [("serving_default", image)]
+    for signature in answered:
+        requests += [(signature.name, {**image, **example}) for example in signature.examples]
+        requests.append((f"{signature.name}_pixels", {**array, **signature.examples[0]}))
+    return requests
 
 
 # --- Checking it

@@ -1,0 +1,74 @@
+"""A question that an exported model answers, of encoded pictures and of arrays.
+
+Every input and output has one row per image, and no row depends on another: TensorFlow
+Serving may put the requests of several clients into one batch.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import tensorflow as tf
+
+from zfkeras.saved_model import checks, pictures
+
+Tensors = dict[str, tf.Tensor]
+Function = Any  # a tf.function, whose type has no importable name
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One question. To add one to every export is to add one to `signatures.signatures`.
+
+    Attributes:
+        name: NAME asks about encoded pictures, NAME_pixels about arrays.
+        function: (float32 pixels [N, H, W, 3], *inputs) -> tensors by name, each with N rows.
+        inputs: What it asks besides the images, all [N]; see `rows`.
+        pictures: Outputs that NAME answers as PNG files, called …_bytes, beside what the net saw,
+            `input_bytes`; with what turns each into uint8 pixels.
+        examples: Values of the inputs for one image, to try it with.
+    """
+
+    name: str
+    function: Callable[..., Tensors]
+    inputs: Sequence[tf.TensorSpec] = ()
+    pictures: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = field(default_factory=dict)
+    examples: Sequence[Mapping[str, Any]] = ({},)
+
+    def served(self, size: tuple[int, int], scale: float) -> dict[str, Function]:
+        """Both ways to ask, by name, for a net that takes images of a size (height, width).
+
+        Args:
+            size: Of the images.
+            scale: Encoded pictures are resized to cover `scale * size`, then their centre is taken.
+        """
+        pixels = tf.TensorSpec([None, *size, 3], tf.float32, name="pixels")
+        traced = tf.function(self.function, input_signature=[pixels, *self.inputs])
+
+        def of_pictures(image_bytes: tf.Tensor, *values: tf.Tensor) -> Tensors:
+            images = pictures.read(tf.ensure_shape(image_bytes, (None,)), size, scale)
+            images = tf.ensure_shape(images, (None, *size, 3))
+            return self._as_files(traced(images, *values), images)
+
+        def of_pixels(pixels: tf.Tensor, *values: tf.Tensor) -> Tensors:
+            return traced(checks.pixels(pixels, size), *values)
+
+        return {
+            self.name: tf.function(
+                of_pictures, input_signature=[rows("image_bytes", tf.string), *self.inputs]
+            ),
+            f"{self.name}_pixels": tf.function(of_pixels, input_signature=[pixels, *self.inputs]),
+        }
+
+    def _as_files(self, answer: Tensors, images: tf.Tensor) -> Tensors:
+        """The answer with its pictures as PNG files."""
+        for name, shown in self.pictures.items():
+            answer[f"{name}_bytes"] = pictures.to_png(shown(answer.pop(name)))
+        if self.pictures:
+            answer["input_bytes"] = pictures.to_png(pictures.to_uint8(images))
+        return answer
+
+
+def rows(name: str, dtype: tf.DType) -> tf.TensorSpec:
+    """An input with one value for each image."""
+    return tf.TensorSpec([None], dtype, name=name)
