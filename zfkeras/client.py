@@ -223,6 +223,28 @@ class Client:
             score_name=score_name,
         )
 
+    def ask(
+        self, signature: str, image: ImageLike, **inputs: Any
+    ) -> tuple[dict[str, Any], list[Picture]]:
+        """Asks any signature about an image.
+
+        Args:
+            signature: its name.
+            image: as in `classify`.
+            **inputs: what else it asks, by name.
+
+        Returns:
+            Its answers by name, and the pictures among them (those called …_bytes), what the net
+            saw first.
+
+        Raises:
+            ValueError, RequestRefused, ServerError: as in `classify`.
+        """
+        answer = self.predict(signature, image_bytes=_encoded(image), **inputs)
+        encoded = [name for name in sorted(answer) if name.endswith("_bytes")]
+        encoded.sort(key=lambda name: name != "input_bytes")
+        return answer, [_picture(answer.pop(name)) for name in encoded]
+
     def predict(self, signature: str, **inputs: Any) -> dict[str, Any]:
         """Calls any signature with one instance.
 

@@ -1,6 +1,5 @@
 """``zfkeras export``, ``zfkeras serve`` and ``zfkeras query``."""
 
-import enum
 import json
 import logging
 from pathlib import Path
@@ -8,20 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from zfkeras.cli.heads import OUTPUT_NAME, SIGMOID, SOFTMAX, head_options
 from zfkeras.cli.quiet import load_tensorflow
 
 if TYPE_CHECKING:
     from zfkeras.client import Client
     from zfkeras.image import Picture
     from zfkeras.server import ModelConfig
-
-
-class Signature(enum.StrEnum):
-    """What to ask."""
-
-    classify = "classify"
-    deconv = "deconv"
-    occlusion = "occlusion"
 
 
 def register(app: typer.Typer) -> None:
@@ -50,9 +42,13 @@ def export(
         None, help="Layer whose strongest map occlusion watches [default: the last of the above]."
     ),
     top: int = typer.Option(5, help="How many classes classify names."),
+    softmax: bool | None = SOFTMAX,
+    sigmoid: bool = SIGMOID,
+    output_name: str | None = OUTPUT_NAME,
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON, nothing else."),
 ) -> None:
     """Export a net as the next version of a served model."""
+    head = head_options(softmax, sigmoid, output_name)
     load_tensorflow()
     from zfkeras.models.loading import load_class_names, load_model
     from zfkeras.saved_model import export as export_model
@@ -65,6 +61,7 @@ def export(
         occlusion_strides=occlusion_strides,
         occlusion_layer=occlusion_layer,
         top=top,
+        **head,
     )
     if as_json:
         typer.echo(json.dumps({"version": int(version.name), "path": str(version)}))
@@ -126,7 +123,9 @@ def query(
     url: str = typer.Option("http://localhost:8501", help="Where the server listens."),
     model: str = typer.Option("zfnet", help="The model's name there."),
     version: int | None = typer.Option(None, help="Its version [default: the newest]."),
-    signature: Signature = typer.Option(Signature.classify, help="What to ask."),
+    signature: str = typer.Option(
+        "classify", help="What to ask: classify, deconv, occlusion, or another that it answers."
+    ),
     layer: str = typer.Option("conv5", help="deconv: the layer."),
     channel: int = typer.Option(-1, help="deconv: the feature map; -1 is the strongest."),
     patch_size: int | None = typer.Option(None, help="occlusion: side [default: a fifth]."),
@@ -137,19 +136,26 @@ def query(
     """Ask a served model to classify or explain a picture; any TensorFlow Serving will do."""
     from zfkeras.client import Client
 
-    if output is not None and signature is Signature.classify:
+    if output is not None and signature == "classify":
         raise ValueError(
             "classify has no picture to write; deconv and occlusion have. "
             f"Received: output={str(output)!r}"
         )
     with Client(url, model, version) as client:
-        if signature is Signature.classify:
+        if signature == "classify":
             answer, pictures = _classify(client, image)
-        elif signature is Signature.deconv:
+        elif signature == "deconv":
             answer, pictures = _deconv(client, image, layer, channel)
-        else:
+        elif signature == "occlusion":
             answer, pictures = _occlusion(client, image, patch_size, fill_value)
+        else:
+            answer, pictures = client.ask(signature, image)
     if output is not None:
+        if not pictures:
+            raise ValueError(
+                f"{signature} has no picture to write; deconv and occlusion have. "
+                f"Received: output={str(output)!r}"
+            )
         from zfkeras.image import grid, save
 
         save(output, grid(pictures, columns=2))
@@ -157,6 +163,7 @@ def query(
     typer.echo(json.dumps(answer) if as_json else _text(answer))
 
 
+_SEVERAL = {"probability": "probabilities", "score": "scores"}
 _Answer = tuple[dict[str, Any], "list[Picture]"]
 
 
@@ -165,7 +172,7 @@ def _classify(client: "Client", image: Path) -> _Answer:
     return {
         "classes": list(found.classes),
         "class_ids": found.class_ids.tolist(),
-        "probabilities": found.probabilities.tolist(),
+        _SEVERAL[found.score_name]: found.probabilities.tolist(),
     }, []
 
 
@@ -188,13 +195,13 @@ def _occlusion(client: "Client", image: Path, patch_size: int | None, fill_value
     answer = {
         "class": found.class_name,
         "class_id": found.class_id,
-        "probability": found.probability,
+        found.score_name: found.probability,
         "patch_size": found.patch_size,
         "rows": found.rows.tolist(),
         "columns": found.columns.tolist(),
         "channel": found.channel,
         "activation": found.activation,
-        "probabilities": found.probabilities.tolist(),
+        _SEVERAL[found.score_name]: found.probabilities.tolist(),
         "activations": found.activations.tolist(),
         "predicted_classes": found.predicted_classes.tolist(),
     }
@@ -203,11 +210,12 @@ def _occlusion(client: "Client", image: Path, patch_size: int | None, fill_value
 
 def _text(answer: dict[str, Any]) -> str:
     """The answer to read: a line per class, or per value; of a grid only the extremes."""
+    scores = next((name for name in _SEVERAL.values() if name in answer), "")
     if "classes" in answer:
-        rows = zip(answer["classes"], answer["probabilities"], strict=True)
-        return "\n".join(f"{probability:7.2%}  {name}" for name, probability in rows)
-    if "probabilities" in answer:
-        ranges = {name: _range(answer.pop(name)) for name in ("probabilities", "activations")}
+        form = "{:7.2%}  {}" if scores == "probabilities" else "{:9.4g}  {}"
+        return "\n".join(map(form.format, answer[scores], answer["classes"]))
+    if "predicted_classes" in answer:
+        ranges = {name: _range(answer.pop(name)) for name in (scores, "activations")}
         names = {name for row in answer.pop("predicted_classes") for name in row}
         places = f"{len(answer.pop('rows'))} x {len(answer.pop('columns'))}"
         answer |= {

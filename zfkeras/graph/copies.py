@@ -53,7 +53,10 @@ class FlatCopy:
             fresh = dataclasses.replace(step, operation=self._fresh(step, step in squashing))
             outputs = keras.tree.flatten(fresh(*(values[i] for i in step.inputs)))
             values.update(zip(step.outputs, outputs, strict=True))
-        self.model = keras.Model(pixels, values[target], name=model.name)
+        outputs = values[target]
+        if logits and len(outputs.shape) == 1:  # a number for each image, to be found as class 0
+            outputs = keras.layers.Reshape((1,))(outputs)
+        self.model = keras.Model(pixels, outputs, name=model.name)
         self.refresh()
 
     def refresh(self) -> None:

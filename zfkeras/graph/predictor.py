@@ -206,10 +206,7 @@ def _by_class(scores: Tensor) -> Tensor:
     if scores.shape.rank is None or any(size not in (1, None) for size in scores.shape[1:-1]):
         raise ValueError(
             "The model does not classify. Expected outputs of shape (N, classes), or of one place, "
-            f"(N, 1, 1, classes). Received: outputs with shape={tuple(scores.shape)}"
+            f"(N, 1, 1, classes). Received: model.output_shape={tuple(scores.shape)}"
         )
-    return (
-        tf.squeeze(scores, list(range(1, scores.shape.rank - 1)))
-        if scores.shape.rank > 2
-        else scores
-    )
+    between = list(range(1, scores.shape.rank - 1))
+    return tf.squeeze(scores, between) if between else scores

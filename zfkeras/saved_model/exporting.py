@@ -129,9 +129,10 @@ def _scale(scale: float) -> float:
 
 
 def _classes(predictor: Predictor, size: tuple[int, int]) -> int:
-    """How many scores there are; asks for them once, as their form may not suit."""
-    shape = predictor.tensors(tf.zeros([1, *size, 3])).scores.shape
-    return shape[1]
+    """How many scores there are; they are asked for, as their form may not suit."""
+    images = tf.TensorSpec([None, *size, 3])
+    ask = tf.function(predictor.tensors, input_signature=[images], autograph=False)
+    return ask.get_concrete_function().structured_outputs.scores.shape[1]
 
 
 def _labels(labels: Sequence[str] | None, predictor: Predictor) -> list[str]:
