@@ -569,3 +569,20 @@ def test_speed():
     benchmark = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "projection.py"))
     assert benchmark["strongest_units"](repeats=5) <= 2.2 * 1.15
     assert benchmark["whole_maps"](repeats=1, sample=16) >= 1.9
+
+
+@pytest.mark.parametrize("activation", ["gelu", "tanh", "elu", "softplus"])
+def test_the_gradient_of_layers_with_a_nonlinearity_built_in(activation, rng):
+    """The gradient of the whole layer, by TensorFlow itself."""
+    keras.utils.set_random_seed(5)
+    pixels = keras.Input((9, 8, 3))
+    x = keras.layers.Conv2D(3, 3, padding="same", activation=activation)(pixels)
+    x = keras.layers.Dense(5, activation=activation)(keras.layers.Flatten()(x))
+    model = keras.Model(pixels, keras.layers.Dense(2, name="last")(x))
+    images = rng.normal(size=(2, 9, 8, 3)).astype(np.float32)
+    watched = tf.Variable(images)
+    with tf.GradientTape() as tape:
+        value = model(watched)[:, 1]
+    expected = tape.gradient(value, watched) * value[:, None, None, None]
+    found = zf.DeconvNet(model, rule="gradient").project(images, "last", [1])
+    np.testing.assert_allclose(found.pixels[:, 0], expected, rtol=1e-3, atol=1e-6)

@@ -9,6 +9,7 @@ from heads import ALL, SCORES, SHAPE, net, predicted, right
 import zfkeras as zf
 from zfkeras.analysis.faithfulness import Faithfulness
 from zfkeras.data.sources import from_arrays
+from zfkeras.image import colour_map
 
 L = keras.layers
 HEADS = {
@@ -229,6 +230,22 @@ def test_export_takes_the_sigmoid_of_a_logit_when_told(images, tmp_path):
     expected = 1 / (1 + np.exp(-predicted(model, images)))
     np.testing.assert_allclose(found["probabilities"], expected, rtol=1e-4)
     assert found["classes"].numpy().tolist() == [[b"dog"]] * 3
+
+
+def test_the_picture_of_scores_spans_their_range(tmp_path):
+    """A regression's values may lie anywhere; the colours go from the lowest to the highest."""
+    model = net(L.Flatten(), L.Dense(1), lambda x: x * 100 + 500)
+    signatures = loaded(zf.export(model, tmp_path / "m", occlusion_strides=2, scale=1.0))
+    noise = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
+    inputs = {"patch_size": tf.constant([3]), "fill_value": tf.constant([77.0])}
+    png = tf.io.encode_png(noise)[None]
+    found = signatures["occlusion"](image_bytes=png, **inputs)
+    shown = tf.io.decode_png(found["heat_map_bytes"][0]).numpy()
+    heat = signatures["occlusion_pixels"](pixels=noise[None].astype(np.float32), **inputs)
+    heat = heat["heat_map"][0].numpy()
+    for extreme, unit in ((heat.argmin(), 0), (heat.argmax(), 1)):
+        expected = colour_map(np.array([[unit]]), low=0, high=1)[0, 0]
+        np.testing.assert_array_equal(shown.reshape(-1, 3)[extreme], expected)
 
 
 @pytest.mark.parametrize("labels", [["a", "b"], ["a", "b", "c"]])

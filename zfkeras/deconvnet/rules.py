@@ -101,6 +101,8 @@ def rules_for(
     rules = (own,) if own else _rules_of(activation, method, overlap)
     if rules == (identity,) and not own:
         return (down,)
+    if rules == (gradient,) and not own:  # that of the whole layer: it knows no activation alone
+        return rules
     what = f"has the activation {_described(function)}"
     return (*_found(rules, step, method, what), down)
 

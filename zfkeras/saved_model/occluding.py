@@ -25,11 +25,12 @@ def occlusion_signature(
         size: (height, width) of the images.
     """
     patch = max(*strides, size[0] // 5)
+    is_probability = forward.predictor.score_name == "probability"
     return Signature(
         "occlusion",
         _Occlusions(forward, labels, strides, size),
         inputs=[rows("patch_size", tf.int32), rows("fill_value", tf.float32)],
-        pictures={"heat_map": pictures.to_colours},
+        pictures={"heat_map": pictures.to_colours if is_probability else _stretched},
         examples=[
             {"patch_size": np.array([patch], np.int32), "fill_value": np.array([128], np.float32)}
         ],
@@ -134,6 +135,12 @@ class _Occlusions:
         total = tf.matmul(down, tf.matmul(values, across), transpose_a=True)
         number = tf.reduce_sum(down, 1)[:, :, None] * tf.reduce_sum(across, 1)[:, None, :]
         return total / number
+
+
+def _stretched(heat: tf.Tensor) -> tf.Tensor:
+    """Heat maps [N, H, W] of plain scores in colours, each from its lowest to its highest value."""
+    low, high = (f(heat, (1, 2), keepdims=True) for f in (tf.reduce_min, tf.reduce_max))
+    return pictures.to_colours(tf.math.divide_no_nan(heat - low, high - low))
 
 
 def _pick(scores: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
