@@ -13,6 +13,7 @@ PACKAGE = Path(zfkeras.__file__).parent
 LEVELS = {
     "version": 0,
     "image": 0,
+    "results": 1,
     "protos": 0,
     "ops": 1,
     "warmup": 1,

@@ -489,7 +489,7 @@ def test_save_and_load(tmp_path, model, images):
     ):  # fmt: skip
         found = occlusion(model, images, (5, 6), 4, **options)
         loaded = Occlusion.load(found.save(tmp_path / "occlusion.npz"))
-        for name, value in vars(found).items():
+        for name, value in found.flat().items():
             other = getattr(loaded, name)
             assert type(other) is type(value), name
             np.testing.assert_array_equal(other, value)

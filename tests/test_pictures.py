@@ -10,8 +10,8 @@ import tensorflow as tf
 import zfkeras as zf
 from zfkeras import image
 from zfkeras.analysis.landmarks import load_landmarks
-from zfkeras.analysis.results import Result
 from zfkeras.data.pictures import picture_files, pictures
+from zfkeras.results import Result
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_bad_landmarks(tmp_path, content, message):
 # === Results ===
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Everything(Result):
     numbers: np.ndarray
     words: np.ndarray

@@ -1,6 +1,5 @@
 """What is drawn is what was computed; pages stand on their own."""
 
-import dataclasses
 import re
 
 import numpy as np
@@ -46,7 +45,7 @@ def occlusion(rng):
     predicted = np.array(
         [[[1, 1, 1, 1], [1, 1, 2, 2], [1, 0, 2, 2]], [[3] * 4] * 3], dtype=np.int64
     )
-    return Occlusion(
+    return Occlusion.of(
         rows=np.array([0, 8, 16]),
         columns=np.array([0, 10, 20, 30]),
         classes=np.array([[1], [3]]),
@@ -76,7 +75,6 @@ def texts(figure):
 
 
 def test_stimuli_are_cut_like_the_receptive_field(projections, pictures):
-    pairs = figures.stimuli(projections, pictures, FIELD)
     boxes = {  # (image, map) -> rows and columns by hand: 9 x 7 around (2 + 5 i, 1 + 5 j)
         (0, 0): (slice(0, 7), slice(0, 5)),
         (0, 1): (slice(3, 12), slice(8, 15)),
@@ -84,14 +82,14 @@ def test_stimuli_are_cut_like_the_receptive_field(projections, pictures):
         (1, 2): (slice(0, 7), slice(28, 33)),
     }
     for (index, number), box in boxes.items():
-        patch, shown = pairs[index][number]
+        patch, shown = figures.stimuli(projections, pictures, FIELD, index)[number]
         np.testing.assert_array_equal(patch, pictures[index][box])
         expected = image.to_display(projections.pixels[index, number][box], percentile=99.5)
         np.testing.assert_array_equal(shown, expected)
 
 
 def test_without_a_field_nothing_is_cut(projections, pictures):
-    patch, shown = figures.stimuli(projections, pictures)[1][2]
+    patch, shown = figures.stimuli(projections, pictures, index=1)[2]
     np.testing.assert_array_equal(patch, pictures[1])
     assert shown.shape == (HEIGHT, WIDTH, 3)
 
@@ -145,7 +143,7 @@ def test_panel_a_wears_the_occluder_and_nothing_else(occlusion, pictures):
 def test_panel_a_wears_a_picture(occlusion, pictures):
     """What "blur" paints: another picture, seen where the occluder is."""
     inverse = 255.4 - pictures.astype(np.float32)
-    found = dataclasses.replace(occlusion, fill_value=inverse)
+    found = occlusion.replace(fill_value=inverse)
     shown = drawing.occluded(found, pictures[0], 0)
     np.testing.assert_array_equal(shown[12:20, 25:33], 255 - pictures[0, 12:20, 25:33])
     shown[12:20, 25:33] = pictures[0, 12:20, 25:33]
@@ -189,25 +187,23 @@ def test_panel_c_is_the_projection(occlusion, pictures):
 def test_others_stand_above_their_projections(occlusion, rng):
     pool = rng.integers(0, 256, (5, HEIGHT, WIDTH, 3), dtype=np.uint8)
     projections = rng.normal(size=(2, 3, HEIGHT, WIDTH, 3)).astype(np.float32)
-    found = dataclasses.replace(
-        occlusion, others=np.array([[1, 0, 4], [4, 2, 0]]), other_projections=projections
+    found = occlusion.replace(
+        others=np.array([[1, 0, 4], [4, 2, 0]]), other_projections=projections
     )
     sheet = drawing.others(found, pool, 1)
     shown = image.to_display(projections[1], percentile=99.5)
     np.testing.assert_array_equal(sheet, image.grid([*pool[[4, 2, 0]], *shown], columns=3))
-    none = dataclasses.replace(
-        found, others=np.zeros((2, 0), int), other_projections=projections[:, :0]
-    )
+    none = found.replace(others=np.zeros((2, 0), int), other_projections=projections[:, :0])
     assert drawing.others(none, pool, 1) is None
-    none = dataclasses.replace(found, others=None, other_projections=None)
+    none = found.replace(others=None, other_projections=None)
     assert drawing.others(none, pool, 1) is None
 
 
 @pytest.fixture
 def map_alone(occlusion):
     """What there is without scores."""
-    return dataclasses.replace(
-        occlusion, classes=None, probabilities=None, predicted=None,
+    return occlusion.replace(
+        classes=None, probabilities=None, predicted=None,
         baseline_probabilities=None, baseline_predicted=None,
     )  # fmt: skip
 
@@ -230,9 +226,7 @@ def test_without_scores_the_words_are_about_the_map(map_alone, pictures):
 
 
 def test_occlusion_figure_without_layer_or_names(occlusion, pictures):
-    bare = dataclasses.replace(
-        occlusion, activation=None, channel=None, layer=None, projection=None
-    )
+    bare = occlusion.replace(activation=None, channel=None, layer=None, projection=None)
     titles = [title for title in texts(drawing.figure(bare, pictures, 1)) if title]
     assert [title[:3] for title in titles] == ["(a)", "(d)", "(e)"]
     assert "class 3" in titles[1]

@@ -32,6 +32,8 @@ _VIRIDIS = np.frombuffer(
 
 # === Reading and writing ===
 
+CONTRAST = 99.5  # percentile of a projection's magnitudes that becomes black or white
+
 
 def load(source: str | os.PathLike[str] | bytes, max_pixels: int = 64_000_000) -> Picture:
     """Reads an image file as it is meant to be seen.

@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from zfkeras.analysis.classes import class_of_each
 from zfkeras.analysis.painting import paint, rectangle
-from zfkeras.analysis.results import Result
 from zfkeras.data.inputs import check_images
 from zfkeras.graph.predictor import Predictor
+from zfkeras.results import Result
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -29,7 +29,7 @@ RANDOM = "random"
 MEASURES = ("distances", "agreements")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Correspondence(Result):
     """How consistently L layers of a net change when P parts of N images are hidden.
 

@@ -17,18 +17,18 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from zfkeras import image
-from zfkeras.analysis.results import Result
 from zfkeras.analysis.top_activations import convolutions, top_activations
 from zfkeras.data.stream import Stream, stream
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
 from zfkeras.graph.walking import walk
+from zfkeras.results import Result
 
 PAPER_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)
 Maps = int | Mapping[str, Sequence[int]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Snapshot(Result):
     """What M feature maps of a layer look for after an epoch.
 

@@ -20,12 +20,14 @@ from tqdm import tqdm
 from zfkeras.analysis.baselines import BASELINES, Baseline
 from zfkeras.analysis.classes import class_of_each
 from zfkeras.analysis.occlusion import Occluder
+from zfkeras.analysis.painting import a_fifth
 from zfkeras.data.inputs import check_images
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
 from zfkeras.graph.copies import FlatCopy
 from zfkeras.graph.predictor import Predictor
 from zfkeras.graph.walking import walk
+from zfkeras.results import Result
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -74,6 +76,35 @@ class Settings:
         return FlatCopy(model, logits=True, output=self.output)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanations(Result):
+    """Heat maps of M methods over N images; NumPy takes it for the array of its maps.
+
+    Attributes:
+        methods: The methods' names.
+        classes: (N,) the classes explained.
+        maps: (M, N, H, W) float32: high where the class rests on the pixel.
+    """
+
+    methods: tuple[str, ...]
+    classes: Integers
+    maps: Floats
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.maps, dtype, copy=copy)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.maps[key]
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the maps."""
+        return self.maps.shape
+
+
 def explanations(
     model: keras.Model,
     images: Any,
@@ -81,7 +112,7 @@ def explanations(
     classes: ArrayLike | None = None,
     settings: Settings | None = None,
     progress: bool = False,
-) -> Floats:
+) -> Explanations:
     """Explains the logit of one class of each image by every method.
 
     Signed pictures become one number a pixel: the largest magnitude of its colours, and their sum
@@ -96,7 +127,7 @@ def explanations(
         progress: Whether to show a progress bar.
 
     Returns:
-        (methods, N, H, W) float32: high where the class rests on the pixel.
+        The `Explanations`, which can be used as the array of its maps, (methods, N, H, W).
 
     Example:
         >>> tiny = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Flatten(),
@@ -111,7 +142,7 @@ def explanations(
     maps, unsuited = suited_maps(model, images, methods, watched, settings, progress)
     for error in unsuited.values():
         raise error
-    return np.stack(list(maps.values()))
+    return Explanations(tuple(maps), watched, np.stack(list(maps.values())))
 
 
 def suited_maps(
@@ -215,7 +246,7 @@ def _baseline(method: str) -> Callable[..., Explainer]:
 def _drop(model: keras.Model, settings: Settings, _: FlatCopy) -> Explainer:
     @functools.cache
     def occluder(size: tuple[int, int]) -> Occluder:
-        patch = settings.patch_size or max(1, min(size) // 5)
+        patch = settings.patch_size or a_fifth(size)
         return Occluder(
             model,
             patch_size=patch,

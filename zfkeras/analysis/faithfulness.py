@@ -18,16 +18,16 @@ from tqdm import tqdm
 from zfkeras.analysis.classes import class_of_each
 from zfkeras.analysis.explanations import METHODS, Settings, suited_maps
 from zfkeras.analysis.painting import paint
-from zfkeras.analysis.results import Result
 from zfkeras.analysis.sanity import deletion_insertion, randomization, rank_correlation
 from zfkeras.data.inputs import check_images
 from zfkeras.graph.predictor import Predictor
+from zfkeras.results import Result
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Faithfulness(Result):
     """M methods' heat maps of N images, and what they are worth.
 

@@ -11,10 +11,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from zfkeras.analysis.results import Result
 from zfkeras.analysis.strongest import TopActivations
 from zfkeras.constraints import FilterRMS
 from zfkeras.graph.walking import walk
+from zfkeras.results import Result
 
 Floats = NDArray[np.floating]
 Booleans = NDArray[np.bool_]
@@ -24,7 +24,7 @@ _SIZE = 64  # side that filters are padded to before the Fourier transform
 _FAINT, _FLAT, _SILENT = 0.05, 0.9, 0.01
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FilterStatistics(Result):
     """The filters of a layer and what they are like; F filters of height h, width w, depth c.
 

@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from zfkeras.analysis.classes import class_of_each
 from zfkeras.analysis.painting import paint
-from zfkeras.analysis.results import Result
 from zfkeras.analysis.transforms import check_amounts, matrix, transform
 from zfkeras.data.inputs import check_images
 from zfkeras.graph.predictor import Predictor
+from zfkeras.results import Result
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -33,7 +33,7 @@ PAPER = {
 """Ranges of Fig. 5, which shows the vertical translation only, in steps of spec D2."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Invariance(Result):
     """How far T transformed versions of N images are from the images, seen by L layers.
 

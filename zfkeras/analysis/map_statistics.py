@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from zfkeras.results import Result
+
 Floats = NDArray[np.floating]
 Integers = NDArray[np.int64]
 
@@ -15,8 +17,8 @@ _STEP, _LARGEST = 2.0**-20, 2.0**22
 _FINEST = -132  # the exponent of the bins' width while a map has been nothing but zero
 
 
-@dataclass(frozen=True, eq=False)
-class MapStatistics:
+@dataclass(frozen=True, eq=False, repr=False)
+class MapStatistics(Result):
     """Statistics of C feature maps over the images of a data set.
 
     An image counts with its strongest unit of the map (its peak). All fields are sums, minima or

@@ -17,7 +17,7 @@ from zfkeras.analysis.map_projections import map_projections, pool_of
 from zfkeras.analysis.occlusion_result import Occlusion
 from zfkeras.analysis.painting import centres, paint, rectangle
 from zfkeras.analysis.plain_sweep import PlainSweep, Request, watcher
-from zfkeras.data.inputs import check_images
+from zfkeras.data.inputs import check_images, image_shape
 from zfkeras.deconvnet.rules import Rules
 from zfkeras.graph.copies import weights_digest
 from zfkeras.graph.predictor import Predictor
@@ -86,6 +86,7 @@ class Occluder:
     ) -> None:
         self._patch = rectangle("patch_size", patch_size)
         self._strides = rectangle("strides", strides)
+        image_shape(model)
         _check(method, batch_size)
         _check_wanted(scores, layer, softmax)
         self._model, self._layer, self._method, self._rules = model, layer, method, rules
@@ -129,6 +130,10 @@ class Occluder:
         fill = paint(images, self._fill_value, self._patch)
         answers, sums = self._plain.whole_images(images)
         whole = _baseline(answers, sums, classes)
+        if answers is not None:
+            whole["score_name"] = self._predictor.score_name
+        if sums is not None:
+            whole["layer"] = self._layer
         if self._layer is not None and sums is not None:
             pool = (images, sums)
             if others is not None:
@@ -144,15 +149,13 @@ class Occluder:
                 self._rules,
             )
         request = Request(images, fill, whole.get("classes"), whole.get("channel"))
-        return Occlusion(
+        return Occlusion.of(
             rows=rows,
             columns=columns,
             image_size=size,
             patch_size=self._patch,
             strides=self._strides,
             fill_value=fill,
-            score_name=self._predictor.score_name,
-            layer=self._layer,
             **whole,
             **self._seen(request, rows, columns, progress),
         )

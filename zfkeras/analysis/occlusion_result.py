@@ -1,22 +1,88 @@
 """What an occlusion finds: the panels of Fig. 7 as arrays."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zfkeras.analysis.painting import covers
-from zfkeras.analysis.results import Result
+from zfkeras.results import Result
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class WatchedScores(Result):
+    """What the net says of K classes while each place is hidden (panels d and e).
+
+    Attributes:
+        classes: (N, K) the classes watched.
+        probabilities: (N, R, S, K) their scores (panel d).
+        predicted: (N, R, S) the class with the highest score (panel e).
+        baseline_probabilities: (N, K) their scores in the images as they are.
+        baseline_predicted: (N,) the class with the highest score there.
+        score_name: what the scores are: "probability", or plain "score".
+    """
+
+    classes: Integers
+    probabilities: Floats
+    predicted: Integers
+    baseline_probabilities: Floats
+    baseline_predicted: Integers
+    score_name: str = "probability"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class WatchedMap(Result):
+    """What the strongest map of a layer does meanwhile (panels b and c).
+
+    Attributes:
+        layer: the layer.
+        channel: (N,) its map with the largest sum in the whole image.
+        activation: (N, R, S) sum over the places of that map (panel b).
+        baseline_activation: (N,) the same for the images as they are.
+        projection: (N, H, W, C) float32, signed: the map's strongest unit, projected to the pixels
+            by the deconvnet (panel c). None where it has no way down from `layer`.
+        projection_error: why there is none then, in the deconvnet's words.
+        others: (N, M) which other images the map is projected from, too (numbers in the images
+            or, if given, the others): those where its total is largest, best first.
+        other_activation: (N, M) its totals there.
+        other_projections: (N, M, H, W, C) its projections from them.
+    """
+
+    layer: str
+    channel: Integers
+    activation: Floats
+    baseline_activation: Floats
+    projection: Floats | None = None
+    projection_error: str | None = None
+    others: Integers | None = None
+    other_activation: Floats | None = None
+    other_projections: Floats | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class CoarseSearch(Result):
+    """How method "coarse" went about it.
+
+    Attributes:
+        evaluated: (N, R, S) the places that were looked at.
+        error: (N,) the largest error of the interpolated scores (without scores: of the
+            activation) where it was measured, at places held out.
+    """
+
+    evaluated: NDArray[np.bool_]
+    error: Floats
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Occlusion(Result):
     """What a net answers while each part of N images is hidden, in an R x S grid of places.
 
-    With `layer` these are the five panels of Fig. 7.
+    The attributes of its parts can be had from it, too: ``found.probabilities`` is
+    ``found.scores.probabilities``, or None without scores.
 
     Attributes:
         rows: (R,) pixel rows of the occluder's centres; the last may lie below the image.
@@ -25,25 +91,9 @@ class Occlusion(Result):
         patch_size: (height, width) of the occluder.
         strides: (rows, columns) between its centres.
         fill_value: what it shows: colours (N, 1, 1, C), or blurred images (N, H, W, C).
-        classes: (N, K) the classes watched; None, like all about classes, without scores.
-        probabilities: (N, R, S, K) their probabilities (panel d).
-        predicted: (N, R, S) the most probable class (panel e).
-        layer: the layer of panel b; None, like all about its maps, where none was asked for.
-        activation: (N, R, S) sum over the places of feature map `channel` (panel b).
-        channel: (N,) the map of `layer` with the largest sum in the whole image.
-        baseline_probabilities, baseline_predicted, baseline_activation: (N, K), (N,), (N,): the
-            same for the images as they are.
-        projection: (N, H, W, C) float32, signed: the strongest unit of map `channel`, projected to
-            the pixels by the deconvnet (panel c). None where it has no way down from `layer`.
-        projection_error: why there is none then, in the deconvnet's words.
-        others: (N, M) which other images map `channel` is projected from, too (numbers in `images`
-            or, if given, `others`): those where its total is largest, best first.
-        other_activation: (N, M) its totals there.
-        other_projections: (N, M, H, W, C) its projections from them.
-        evaluated: (N, R, S) with method "coarse", the places that were looked at; None: all.
-        error: (N,) with method "coarse", the largest error of the interpolated probabilities
-            (without scores: of the activation) where it was measured, at places held out.
-        score_name: what `probabilities` are: "probability", or plain "score".
+        scores: `WatchedScores`; None where only a map was watched.
+        map: `WatchedMap`; None where no layer was asked for.
+        coarse: `CoarseSearch`; None where all places were looked at.
     """
 
     rows: Integers
@@ -52,37 +102,23 @@ class Occlusion(Result):
     patch_size: tuple[int, int]
     strides: tuple[int, int]
     fill_value: Floats
-    classes: Integers | None = None
-    probabilities: Floats | None = None
-    predicted: Integers | None = None
-    layer: str | None = None
-    activation: Floats | None = None
-    channel: Integers | None = None
-    baseline_probabilities: Floats | None = None
-    baseline_predicted: Integers | None = None
-    baseline_activation: Floats | None = None
-    projection: Floats | None = None
-    projection_error: str | None = None
-    others: Integers | None = None
-    other_activation: Floats | None = None
-    other_projections: Floats | None = None
-    evaluated: NDArray[np.bool_] | None = None
-    error: Floats | None = None
-    score_name: str = "probability"
+    scores: WatchedScores | None = None
+    map: WatchedMap | None = None
+    coarse: CoarseSearch | None = None
+
+    _parts: ClassVar = {"scores": WatchedScores, "map": WatchedMap, "coarse": CoarseSearch}
 
     @property
     def response(self) -> Floats:
-        """(N, R, S) what hiding changes: the first class' probability, or else the activation."""
-        if self.probabilities is None:
-            return self.activation  # type: ignore[return-value]  # there is one of the two
-        return self.probabilities[..., 0]
+        """(N, R, S) what hiding changes: the first class' score, or else the activation."""
+        return self.activation if self.scores is None else self.scores.probabilities[..., 0]
 
     @property
     def baseline_response(self) -> Floats:
         """(N,) the same for the images as they are."""
-        if self.baseline_probabilities is None:
-            return self.baseline_activation  # type: ignore[return-value]
-        return self.baseline_probabilities[:, 0]
+        if self.scores is None:
+            return self.baseline_activation
+        return self.scores.baseline_probabilities[:, 0]
 
     def heat_map(self, values: ArrayLike | None = None) -> Floats:
         """Spreads grid values over pixels: each pixel gets the mean of the occluders on it.

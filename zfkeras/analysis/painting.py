@@ -1,5 +1,6 @@
 """The occluder of Fig. 7: a rectangle painted on raw pixels, and the places it goes to."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,16 @@ def covers(centre: Any, pixels: Any, size: Any) -> Any:
     """
     start = centre - size // 2
     return (pixels >= start[:, None]) & (pixels < (start + size)[:, None])
+
+
+def a_fifth(size: Sequence[int]) -> int:
+    """The occluder's side where none is given: a fifth of the shorter side of (H, W) (spec F4).
+
+    Example:
+        >>> a_fifth((224, 250)), a_fifth((3, 2))
+        (45, 1)
+    """
+    return max(1, round(min(size) / 5))
 
 
 def rectangle(name: str, value: int | tuple[int, int]) -> tuple[int, int]:

@@ -7,20 +7,21 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zfkeras.analysis.map_statistics import MapStatistics, statistics_of
 from zfkeras.image import write_atomically
+from zfkeras.results import Result
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
 
 
-@dataclass(frozen=True, eq=False)
-class TopActivations:
+@dataclass(frozen=True, eq=False, repr=False)
+class TopActivations(Result):
     """The k strongest units of each of a layer's C feature maps, at most one per image.
 
     Stronger goes before weaker, of equals the lower image key. Where a map has fewer than k
@@ -55,6 +56,8 @@ class TopActivations:
     skipped: Integers
     cardinality: int
     origin: str
+
+    _parts: ClassVar = {"statistics": MapStatistics}
 
     @property
     def is_complete(self) -> bool:
@@ -123,6 +126,15 @@ class TopActivations:
                 f"Received: path={os.fspath(path)!r} with {', '.join(results)}"
             )
         return next(iter(results.values()))
+
+    @staticmethod
+    def load_all(path: str | os.PathLike[str]) -> "dict[str, TopActivations]":
+        """{layer: result} of a file that a search, `save_results` or `save` wrote.
+
+        Raises:
+            ValueError: The file holds no results of a search.
+        """
+        return load_results(path)
 
 
 _MISSING: dict[str, Any] = {

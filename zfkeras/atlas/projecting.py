@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zfkeras.analysis.results import Result
 from zfkeras.analysis.strongest import TopActivations
 from zfkeras.data.stream import Stream
 from zfkeras.deconvnet.local import UnitProjections, cut_patches
 from zfkeras.deconvnet.net import DeconvNet
+from zfkeras.results import Result
 
 BYTES_A_PART = 2**29  # of images and pictures
 OUTSIDE = 128  # what patches show beyond the image's border
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Winners(Result):
     """The strongest units of M feature maps: U of them, in the order of maps, then of ranks.
 

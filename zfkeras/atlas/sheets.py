@@ -21,7 +21,6 @@ from zfkeras.atlas.projecting import Winners
 STYLE = 2  # to be raised with any change of what is drawn: finished atlases draw themselves anew
 LARGEST = 160  # side of a picture on the page of its map
 TINY = 32  # pictures up to this side are shown pixel by pixel
-CONTRAST = 99.5  # percentile of a projection's magnitudes that becomes black or white
 SPARED = 0.05  # share of its signal that a map's mosaic may leave out
 BLOCK, QUALITY = 8, 88  # of JPEG
 MOSAIC = 128  # side of a map's nine pictures on the page of its layer
@@ -111,7 +110,7 @@ class _Pictures:
                 f"Received: winners of layer '{winners.layer}' without"
             )
         # Few pixels tower above the rest; the paper enhances contrast too (spec C4).
-        shown = _grey_to_rgb(image.to_display(winners.projections, CONTRAST))
+        shown = _grey_to_rgb(image.to_display(winners.projections, image.CONTRAST))
         patches = _grey_to_rgb(winners.patches)
         return cls(winners.units[:, 0], patches, winners.projections, shown)
 
@@ -161,7 +160,7 @@ def _close_up(pictures: _Pictures, channel: int, side: int) -> tuple[NDArray, ND
         _scaled(row[chosen][:, rows, columns], size) for row in (pictures.patches, pictures.shown)
     )
     # Scaling has taken contrast.
-    return patches, image.to_display(shown.astype(np.float32) - 128, CONTRAST)
+    return patches, image.to_display(shown.astype(np.float32) - 128, image.CONTRAST)
 
 
 def _where(projections: NDArray) -> tuple[slice, slice]:

@@ -1,6 +1,5 @@
 """``zfkeras project`` and ``zfkeras occlude``: what a model makes of some pictures."""
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -57,7 +56,7 @@ def project(
     )
     field = None if where == "all" else field_or_none(net, layer)
     kind = layer.replace("/", "-")
-    arrays = _save_arrays(output / f"{kind}.npz", vars(found))
+    arrays = found.save(output / f"{kind}.npz")
     results = []
     for index, name in enumerate(_stems(images)):
         path = output / f"{name}-{kind}.png"
@@ -102,6 +101,7 @@ def occlude(
     head = head_options(softmax, sigmoid, output_name, scores)
     load_tensorflow()
     from zfkeras.analysis.occlusion import occlusion
+    from zfkeras.analysis.painting import a_fifth
     from zfkeras.data.pictures import picture_files
     from zfkeras.models.loading import load_model
 
@@ -115,7 +115,7 @@ def occlude(
     found = occlusion(
         net,
         pictures,
-        patch_size=max(1, round(side / 5)) if patch is None else patch,
+        patch_size=a_fifth(pictures.shape[1:3]) if patch is None else patch,
         strides=max(1, side // 28) if steps is None else steps,
         fill_value=fill,
         layer=layer or None,
@@ -221,16 +221,6 @@ def _draw_all(
         if sheet is not None:
             paths[-1]["others_picture"] = str(sheet)
     return paths
-
-
-def _save_arrays(path: Path, arrays: dict[str, Any]) -> Path:
-    import numpy as np
-
-    from zfkeras.image import write_atomically
-
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    return write_atomically(path, buffer.getvalue())
 
 
 def _stems(paths: Sequence[Path]) -> list[str]:

@@ -26,11 +26,11 @@ def input_size(model: keras.Model) -> tuple[int, int]:
     return shape[1:3]
 
 
-def check_images(model: keras.Model, images: Any, called: str = "images") -> Floats:
-    """The images as float32 (N, H, W, C), or an error that says why they do not fit the model.
+def image_shape(model: keras.Model) -> tuple[int | None, ...]:
+    """(N, H, W, C) that a model takes, None where any size will do.
 
-    They may be an array, a picture, a folder or a `tf.data.Dataset`: see `zfkeras.data.pictures`.
-    Errors speak of them as what they are `called`.
+    Raises:
+        ValueError: It takes something else.
     """
     expected = getattr(model, "input_shape", (None,) * 4)
     if not isinstance(expected, tuple) or len(expected) != 4:
@@ -38,7 +38,17 @@ def check_images(model: keras.Model, images: Any, called: str = "images") -> Flo
             "This model takes no images. Expected one input of shape (N, H, W, C). "
             f"Received: model={model.name!r} with input_shape={expected}"
         )
-    images = pictures(images, expected[1:3])
+    return expected
+
+
+def check_images(model: keras.Model, images: Any, called: str = "images") -> Floats:
+    """The images as float32 (N, H, W, C), or an error that says why they do not fit the model.
+
+    They may be an array, a picture, a folder or a `tf.data.Dataset`: see `zfkeras.data.pictures`.
+    Errors speak of them as what they are `called`.
+    """
+    expected = image_shape(model)
+    images = pictures(images, (expected[1], expected[2]))
     sizes = zip(expected[1:], images.shape[1:], strict=False)
     fits = images.ndim == 4 and all(wanted in (None, size) for wanted, size in sizes)
     if not fits or not images.size:

@@ -23,12 +23,13 @@ from zfkeras.deconvnet.backward_pass import BackwardPass, strongest
 from zfkeras.deconvnet.local.units import UnitJob, UnitProjections
 from zfkeras.deconvnet.rules import METHODS, OVERLAPS, Rules, check_rules
 from zfkeras.graph.walking import Graph, walk
+from zfkeras.results import Result
 
 Tensor = Any
 
 
-@dataclass(frozen=True)
-class Projection:
+@dataclass(frozen=True, eq=False, repr=False)
+class Projection(Result):
     """Projections of C units of each of N images: raw arrays.
 
     Attributes:

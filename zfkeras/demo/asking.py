@@ -14,6 +14,7 @@ import numpy as np
 
 from zfkeras import image
 from zfkeras.analysis.occlusion import occlusion
+from zfkeras.analysis.painting import a_fifth
 from zfkeras.client import Client, ServerError
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.graph.predictor import Predictor
@@ -154,7 +155,7 @@ def ask(
 
 def differences(client: Client, net: keras.Model, pixels: Picture, layer: str) -> dict[str, str]:
     """How far the server's answers are from the library's, for the very same pixels."""
-    patch = round(min(pixels.shape[:2]) / 5)
+    patch = a_fifth(pixels.shape[:2])
     same: dict[str, Any] = {"pixels": pixels.tolist()}
     classes = client.predict("classify_pixels", **same)
     unit = client.predict("deconv_pixels", **same, layer=layer, channel=-1)

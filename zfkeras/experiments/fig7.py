@@ -9,6 +9,7 @@ import numpy as np
 
 from zfkeras.analysis.occlusion import occlusion
 from zfkeras.analysis.occlusion_result import Occlusion
+from zfkeras.analysis.painting import a_fifth
 from zfkeras.image import Pictures
 from zfkeras.report import occlusion as drawing
 
@@ -45,7 +46,7 @@ def run(
     found = occlusion(
         net,
         pictures,
-        patch_size=patch_size or max(1, round(side / 5)),
+        patch_size=patch_size or a_fifth(pictures.shape[1:3]),
         strides=strides or max(1, side // 28),
         layer=layer,
         others=others,
@@ -74,15 +75,15 @@ def run(
 
 def _told(found: Occlusion, number: int, class_names: Sequence[str] | None) -> dict[str, Any]:
     """Where hiding hurts the class most and where it hurts the map most."""
-    activation = found.activation[number]  # type: ignore[index]
+    activation = found.activation[number]
     row, column = np.unravel_index(activation.argmin(), activation.shape)
     return {
         "class": drawing.watched(found, number, class_names),
         "p": float(found.baseline_response[number]),
         "lowest_p": float(found.response[number].min()),
         "lowest_p_box": list(drawing.worst_box(found, number)),
-        "map": int(found.channel[number]),  # type: ignore[index]
-        "map_total": float(found.baseline_activation[number]),  # type: ignore[index]
+        "map": int(found.channel[number]),
+        "map_total": float(found.baseline_activation[number]),
         "lowest_map_total": float(activation.min()),
         "lowest_map_centre": [int(found.rows[row]), int(found.columns[column])],
     }

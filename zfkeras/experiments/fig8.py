@@ -8,6 +8,7 @@ import keras
 
 from zfkeras.analysis.correspondence import Correspondence, correspondence
 from zfkeras.analysis.landmarks import Landmarks
+from zfkeras.analysis.painting import a_fifth
 from zfkeras.report.correspondence import masked_parts
 from zfkeras.report.figures import class_name, save
 
@@ -60,7 +61,7 @@ def measure(
         landmarks.images,
         landmarks.parts,
         layers,
-        patch_size=patch_size or max(1, round(min(landmarks.images.shape[1:3]) / 5)),
+        patch_size=patch_size or a_fifth(landmarks.images.shape[1:3]),
         boxes=landmarks.boxes,
         classes=landmarks.classes,
         **options,

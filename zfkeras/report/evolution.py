@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from zfkeras.analysis.evolution import Snapshot
 
 GAP = 0.06  # between tiles, in tiles
-CONTRAST = 99.5  # percentile of a projection's magnitudes that becomes black or white
 
 
 def strip(snapshots: "Sequence[Snapshot]", patches: bool = False) -> Figure:
@@ -49,7 +48,7 @@ def strip(snapshots: "Sequence[Snapshot]", patches: bool = False) -> Figure:
 
 def tiles(snapshots: "Sequence[Snapshot]", patches: bool = False) -> Picture:
     """The strip's pictures alone."""
-    columns = [image.to_display(one.pixels, CONTRAST) for one in snapshots]
+    columns = [image.to_display(one.pixels, image.CONTRAST) for one in snapshots]
     seen = [np.rint(np.clip(one.patches, 0, 255)).astype(np.uint8) for one in snapshots]
     rows = []
     for channel in range(len(snapshots[0].channels)):

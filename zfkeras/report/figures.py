@@ -54,26 +54,25 @@ def svg(figure: Figure) -> str:
 
 
 def stimuli(
-    found: "Projection", images: Pictures, field: ReceptiveField | None = None
-) -> list[list[tuple[Picture, Picture]]]:
-    """What each unit saw beside what it answers to: patches and projections, cut alike.
+    found: "Projection", images: Pictures, field: ReceptiveField | None = None, index: int = 0
+) -> list[tuple[Picture, Picture]]:
+    """What each unit of an image saw beside what it answers to: patches and projections, cut alike.
 
     Args:
         found: projections of N images, C maps each.
         images: the N images, (H, W, 3) uint8.
         field: the layer's receptive field; without it nothing is cut.
+        index: which of the images.
 
     Returns:
-        For each image, for each map, (patch, projection) of one size, the projection
-        grey-centred (spec C4) and scaled by its 99.5th percentile: few pixels tower above the
-        rest, and the paper enhances its contrast too.
+        For each map, (patch, projection) of one size, the projection grey-centred (spec C4) and
+        scaled by its 99.5th percentile: few pixels tower above the rest, and the paper enhances
+        its contrast too.
     """
+    boxes = _boxes(found, index, field)
     return [
-        [
-            (_cut(picture, box), image.to_display(_cut(pixels, box), percentile=99.5))
-            for pixels, box in zip(found.pixels[index], _boxes(found, index, field), strict=True)
-        ]
-        for index, picture in enumerate(images)
+        (_cut(images[index], box), image.to_display(_cut(pixels, box), image.CONTRAST))
+        for pixels, box in zip(found.pixels[index], boxes, strict=True)
     ]
 
 
@@ -91,7 +90,7 @@ def projection(
         field: the layer's receptive field, whose boxes are drawn on the image.
         index: which of the images.
     """
-    pairs = stimuli(found, images, field)[index]
+    pairs = stimuli(found, images, field, index)
     columns = min(len(pairs), MAPS_A_ROW)
     bands = math.ceil(len(pairs) / columns)
     figure = Figure(figsize=(2.6 + 1.15 * columns, 2.7 * bands), layout="constrained")

@@ -24,10 +24,12 @@ _AXES = {  # title, with the amount of the examples, and the axis' unit
     "rotation": ("Rotation, here {:g}°", "degrees"),
 }
 
+_NOTHING = np.full((1, 1, 3), 255, np.uint8)
+
 
 def invariance(
     found: "Invariance",
-    images: Pictures,
+    images: Pictures | None = None,
     class_names: Sequence[str] | None = None,
     unit: bool = False,
 ) -> Figure:
@@ -35,7 +37,7 @@ def invariance(
 
     Args:
         found: The measurements of N images.
-        images: The N images, (H, W, 3) uint8.
+        images: The N images, (H, W, 3) uint8; without them there are no examples.
         class_names: Names of the model's classes; default: their numbers.
         unit: Whether to draw distances between features of unit length.
     """
@@ -47,7 +49,8 @@ def invariance(
         points, (name, unit_name) = found.points(kind), _AXES[kind]
         amounts = found.amounts[points]
         shown = amounts[np.argsort(np.abs(amounts - amounts[0]))[2 * len(amounts) // 3]]
-        show(examples, _examples(images, kind, shown), name.format(shown)).set_frame_on(False)
+        picture = _NOTHING if images is None else _examples(images, kind, shown)
+        show(examples, picture, name.format(shown)).set_frame_on(False)
         for number, axes in enumerate(layers):
             title = f"{found.layers[number]}: distance" if kind == kinds[0] else ""
             distances = found.unit_distances if unit else found.distances

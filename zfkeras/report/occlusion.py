@@ -19,9 +19,6 @@ if TYPE_CHECKING:  # results are only read here: drawing needs no TensorFlow
     from zfkeras.analysis.occlusion_result import Occlusion
 
 
-CONTRAST = 99.5  # percentile of a projection's magnitudes that becomes black or white
-
-
 def panels(found: "Occlusion", images: Pictures, index: int = 0) -> dict[str, Picture]:
     """The panels of Fig. 7 that there are, as bare pictures of the image's size.
 
@@ -33,7 +30,7 @@ def panels(found: "Occlusion", images: Pictures, index: int = 0) -> dict[str, Pi
     if found.activation is not None:
         bare["b"] = image.colour_map(_over_pixels(found, found.activation[index]))
     if found.projection is not None:
-        bare["c"] = image.to_display(found.projection[index], CONTRAST)
+        bare["c"] = image.to_display(found.projection[index], image.CONTRAST)
     if found.predicted is not None:
         low = 0 if found.score_name == "probability" else None
         bare["d"] = image.overlay(picture, found.heat_map()[index], low=low)
@@ -58,7 +55,7 @@ def others(found: "Occlusion", pool: Pictures, index: int = 0) -> Picture | None
     """
     if found.others is None or found.other_projections is None or not found.others[index].size:
         return None
-    shown = image.to_display(found.other_projections[index], CONTRAST)
+    shown = image.to_display(found.other_projections[index], image.CONTRAST)
     above = [pool[number] for number in found.others[index]]
     return image.grid([*above, *shown], columns=len(above))
 

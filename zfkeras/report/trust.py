@@ -75,7 +75,7 @@ def over(picture: Picture, heat: np.ndarray) -> Picture:
 
 
 def _ceiling(heat: np.ndarray) -> float:
-    return float(np.percentile(heat, 99.5)) or 1.0
+    return float(np.percentile(heat, image.CONTRAST)) or 1.0
 
 
 def _softened(heat: np.ndarray, reach: int) -> np.ndarray:

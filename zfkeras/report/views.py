@@ -36,7 +36,7 @@ def layer(
         min(int(size), limit)
         for size, limit in zip(field.size, found.pixels.shape[2:4], strict=True)
     )
-    pairs = figures.stimuli(found, images, field)[index]
+    pairs = figures.stimuli(found, images, field, index)
     numbers = zip(found.channels[index], found.values[index], strict=True)
     return {
         "name": found.layer,

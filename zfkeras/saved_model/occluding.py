@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from zfkeras.analysis.painting import occlude
+from zfkeras.analysis.painting import a_fifth, occlude
 from zfkeras.saved_model import checks, pictures
 from zfkeras.saved_model.forward import Forward
 from zfkeras.saved_model.signature import Signature, Tensors, rows
@@ -24,7 +24,7 @@ def occlusion_signature(
         strides: Pixels between the occluder's places, (down, across).
         size: (height, width) of the images.
     """
-    patch = max(*strides, size[0] // 5)
+    patch = max(*strides, a_fifth(size))
     is_probability = forward.predictor.score_name == "probability"
     return Signature(
         "occlusion",
@@ -61,7 +61,7 @@ class _Occlusions:
         patch, fill = checks.rows(count, patch_size=patch_size, fill_value=fill_value)
         # Below the strides, pixels would be skipped.
         low, high = max(self._strides), max(self._size)
-        patch = tf.where(patch == -1, max(low, round(min(self._size) / 5)), patch)
+        patch = tf.where(patch == -1, max(low, a_fifth(self._size)), patch)
         patch = checks.within("patch_size", patch, low, high, "in pixels")
         fill = checks.within("fill_value", fill, 0, 255, "a grey")
         whole, sums = self._forward(images)

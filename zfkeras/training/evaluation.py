@@ -13,10 +13,11 @@ from zfkeras.data.batches import evaluation_batches
 from zfkeras.data.inputs import input_size
 from zfkeras.data.sources import Source
 from zfkeras.graph.predictor import Predictor
+from zfkeras.results import Result
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation(Result):
     """What a model said of labelled pictures.
 
     Attributes:

@@ -22,12 +22,13 @@ from zfkeras.deconvnet.local.projectors import (
     PartialProjection,
     projector_of,
 )
+from zfkeras.results import Result
 
 BYTES_KEPT = 256 * 2**20  # of the forward passes of the images in work
 
 
-@dataclass(frozen=True)
-class UnitProjections:
+@dataclass(frozen=True, eq=False, repr=False)
+class UnitProjections(Result):
     """Projections of U single units, each on the crop of the image that it can see.
 
     Attributes:
