@@ -46,7 +46,7 @@ class Result:
         """A result from its fields and those of its parts, all by name."""
         for name, part in cls._parts.items():
             mine = {key: values.pop(key) for key in _names(part) if key in values}
-            is_there = any(value is not None for value in mine.values())
+            is_there = any(mine.get(key) is not None for key in _names(part, required=True))
             values.setdefault(name, part.of(**mine) if is_there else None)
         return cls(**values)
 
@@ -166,8 +166,9 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def _names(cls: type[Result]) -> list[str]:
-    return [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+def _names(cls: type[Result], required: bool = False) -> list[str]:
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    return [f.name for f in fields if not required or f.default is dataclasses.MISSING]
 
 
 def _facts(values: dict[str, Any]) -> Iterator[str]:
