@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from zfkeras.analysis.map_statistics import MapStatistics
     from zfkeras.analysis.occlusion_result import Occlusion
     from zfkeras.analysis.strongest import TopActivations
-    from zfkeras.atlas.projecting import Winners
     from zfkeras.deconvnet.local import UnitProjections
     from zfkeras.deconvnet.net import Projection
     from zfkeras.results import Result
@@ -52,7 +51,7 @@ def _unit_projections(found: "UnitProjections") -> Figure:
     return _sheet(shown, f"{found.layer}: {len(found)} units, projected")
 
 
-def _winners(found: "Winners") -> Figure:
+def _winners(found: Any) -> Figure:
     """Patches above their projections, as far as they were kept."""
     if found.patches is None or found.projections is None or not len(found.patches):
         return _sheet([], f"{found.layer}: {len(found.values)} units, pictures not kept")
