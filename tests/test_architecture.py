@@ -12,8 +12,9 @@ PACKAGE = Path(zfkeras.__file__).parent
 
 LEVELS = {
     "version": 0,
-    "image": 0,
-    "results": 1,
+    "files": 0,
+    "image": 1,
+    "results": 2,
     "protos": 0,
     "ops": 1,
     "warmup": 1,

@@ -155,12 +155,3 @@ def test_bad_input(place, arguments, message):
         CliRunner().invoke(
             app, [*arguments, "--model", str(place / "net.keras")], catch_exceptions=False
         )
-
-
-def test_without_tf_keras_vis(monkeypatch, capsys):
-    from zfkeras.cli import trust
-
-    monkeypatch.setattr(trust.importlib.util, "find_spec", lambda name: None)
-    ours = ("deconvnet", "deconvnet_logit", "guided", "gradient_x_input", "occlusion", "random")
-    assert trust._usual_methods(few=False) == ours
-    assert "pip install zfkeras[baselines]" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zfkeras import image
+from zfkeras.files import write_atomically
 
 
 def encoded(pil, format="PNG", **options):
@@ -240,21 +241,21 @@ def test_save_refuses_other_suffixes_and_leaves_nothing(tmp_path):
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
-    path = image.write_atomically(tmp_path / "a.bin", b"old")
+    path = write_atomically(tmp_path / "a.bin", b"old")
 
     def full(*_):
         raise OSError("disk full")
 
     monkeypatch.setattr("pathlib.Path.replace", full)
     with pytest.raises(OSError, match="disk full"):
-        image.write_atomically(path, b"new")
+        write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_what_a_killed_writer_left_is_written_over(tmp_path):
     (tmp_path / ".a.bin.partial").write_bytes(b"half of something longer")
-    assert image.write_atomically(tmp_path / "a.bin", b"new").read_bytes() == b"new"
+    assert write_atomically(tmp_path / "a.bin", b"new").read_bytes() == b"new"
     assert len(list(tmp_path.iterdir())) == 1
 
 

@@ -8,7 +8,6 @@ import scipy.stats
 import tensorflow as tf
 
 import zfkeras as zf
-from zfkeras.analysis import explanations as module
 from zfkeras.analysis.explanations import METHODS, Settings, explainer, explanations
 from zfkeras.analysis.faithfulness import faithfulness
 from zfkeras.analysis.sanity import deletion_insertion, rank_correlation
@@ -246,7 +245,7 @@ def test_errors_of_maps(model, images):
         explainer(model, "gradcam", Settings(baselines={"layer": "conv9"}))
     flat = keras.Sequential([keras.Input((4, 5, 3)), L.Flatten(), L.Dense(2)])
     with pytest.raises(ValueError, match="has none.*deconvnet_logit"):
-        module.last_maps(keras.Sequential([keras.Input((4, 5, 3)), L.Flatten(), L.Dense(2)]))
+        explainer(flat, "deconvnet")
     with pytest.raises(ValueError, match="needs a convolution"):
         explainer(flat, "scorecam")
 

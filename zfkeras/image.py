@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
+from zfkeras.files import write_atomically
+
 Picture = NDArray[np.uint8]
 Pictures = Sequence[Picture] | NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -114,24 +116,6 @@ def save(path: str | os.PathLike[str], picture: ArrayLike) -> Path:
             f"{', '.join(formats)}. Received: path={str(path)!r}"
         )
     return write_atomically(path, encode(picture, formats[path.suffix.lower()]))
-
-
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Writes bytes beside `path` and renames them into place, making folders on the way.
-
-    What a killed process has left half written is written over by the next.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.partial")
-    try:
-        with staged.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        return staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
 
 
 # === Sizes ===

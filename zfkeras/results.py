@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from zfkeras.image import write_atomically
+from zfkeras.files import write_atomically
 
 _SETTINGS = "settings"  # the entry that holds, as JSON, all fields that are no arrays
 _CLASS = "result"  # and, among them, the class

@@ -1,6 +1,6 @@
 """Saliency, SmoothGrad, Grad-CAM, Grad-CAM++ and Score-CAM for any Functional or Sequential model.
 
-The maps are tf-keras-vis' (optional: ``pip install zfkeras[baselines]``). On Keras 3 it fails on
+The maps are tf-keras-vis'. On Keras 3 it fails on
 Sequential and nested models; here it is handed a flat copy that ends in logits, so that it works
 on both, and never on the user's own model.
 """
@@ -44,7 +44,6 @@ class Baseline:
         batch_size: Of Score-CAM's forward passes.
 
     Raises:
-        ImportError: tf-keras-vis is not installed.
         ValueError: An unknown method or layer.
     """
 
@@ -101,16 +100,9 @@ class Baseline:
 def _tool(method: str) -> Any:
     """tf-keras-vis' class, imported when it is needed."""
     module, name = _TOOLS[method]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it imports names that SciPy and Keras gave up
-            return getattr(importlib.import_module(f"tf_keras_vis.{module}"), name)
-    except ImportError as error:
-        raise ImportError(
-            f"The method '{method}' is tf-keras-vis'. Install it with "
-            "`pip install zfkeras[baselines]`, or use deconvnet, guided, gradient_x_input or "
-            f"occlusion, which need nothing else ({error})."
-        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it imports names that SciPy and Keras gave up
+        return getattr(importlib.import_module(f"tf_keras_vis.{module}"), name)
 
 
 @contextmanager

@@ -17,10 +17,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from zfkeras import image
-from zfkeras.analysis.top_activations import convolutions, top_activations
+from zfkeras.analysis.top_activations import top_activations
 from zfkeras.data.stream import Stream, stream
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
+from zfkeras.graph.feature_layers import convolutions
 from zfkeras.graph.walking import walk
 from zfkeras.results import Result
 

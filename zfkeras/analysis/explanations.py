@@ -25,8 +25,8 @@ from zfkeras.data.inputs import check_images
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
 from zfkeras.graph.copies import FlatCopy
+from zfkeras.graph.feature_layers import last_maps
 from zfkeras.graph.predictor import Predictor
-from zfkeras.graph.walking import walk
 from zfkeras.results import Result
 
 Floats = NDArray[np.float32]
@@ -269,7 +269,12 @@ class StrongestUnits:
 
     def __init__(self, model: keras.Model, settings: Settings) -> None:
         self._deconv = DeconvNet(model, rules=settings.rules)
-        self._layer = settings.layer or last_maps(model, settings.output)
+        self._layer = settings.layer or last_maps(model, settings.output) or ""
+        if not self._layer:
+            raise ValueError(
+                "The method 'deconvnet' shows units of feature maps; this model has none. Use "
+                f"'deconvnet_logit'. Received: model={model.name!r}"
+            )
         self._settings = settings
 
     def __call__(self, images: Floats, _: Integers) -> Floats:
@@ -321,23 +326,6 @@ class Projector:
             pixels, values = self._traced(tf.constant(images[some]), wanted)
             parts.append(pixels / values[:, None, None, None])
         return np.concatenate(parts)
-
-
-def last_maps(model: keras.Model, output: str | None = None) -> str:
-    """Name of the last layer below an output that gives feature maps of more than one place.
-
-    Raises:
-        ValueError: There is none.
-    """
-    graph = walk(model)
-    for step in reversed(graph.steps_to(graph.output(output))):
-        shape = graph.shapes[step.outputs[0]]
-        if len(shape) == 4 and shape[1:3] != (1, 1):
-            return step.path
-    raise ValueError(
-        "The method 'deconvnet' shows units of feature maps; this model has none. Use "
-        f"'deconvnet_logit'. Received: model={model.name!r}"
-    )
 
 
 def random_maps(shape: tuple[int, ...], seed: int) -> Floats:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zfkeras.analysis.map_statistics import MapStatistics, statistics_of
-from zfkeras.image import write_atomically
+from zfkeras.files import write_atomically
 from zfkeras.results import Result
 
 Floats = NDArray[np.floating]

@@ -30,7 +30,8 @@ from zfkeras.analysis.strongest import (
 )
 from zfkeras.analysis.tally import added_by, searched_without_units
 from zfkeras.data.stream import Batch, Stream, stream
-from zfkeras.graph.walking import Step, walk
+from zfkeras.graph.feature_layers import convolutions
+from zfkeras.graph.walking import Step
 
 __all__ = [
     "TopActivations",
@@ -127,18 +128,6 @@ def top_activations(
     saver.save(results)
     _report_skipped(results, row)
     return results
-
-
-def convolutions(model: keras.Model) -> list[str]:
-    """Names of all 2-D convolutions of a model, in order, by their paths.
-
-    Example:
-        >>> net = keras.Sequential([keras.Input((9, 8, 3)), keras.layers.Conv2D(2, 3, name="c")])
-        >>> convolutions(net)
-        ['c']
-    """
-    kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
-    return [step.path for step in walk(model).steps if isinstance(step.operation, kinds)]
 
 
 # === Checking the input ===

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from zfkeras.analysis.strongest import TopActivations
-from zfkeras.image import write_atomically
+from zfkeras.files import write_atomically
 
 UNITS = ("layer", "map", "rank", "value", "row", "column", "key", "file", "class")
 MAPS = (

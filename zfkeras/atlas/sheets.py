@@ -17,6 +17,7 @@ from PIL import Image
 
 from zfkeras import image
 from zfkeras.atlas.projecting import Winners
+from zfkeras.files import write_atomically
 
 STYLE = 2  # to be raised with any change of what is drawn: finished atlases draw themselves anew
 LARGEST = 160  # side of a picture on the page of its map
@@ -213,7 +214,7 @@ def _write(rows: Sequence[NDArray], folder: Path, name: str) -> Sheet:
     cells = [picture for row in rows for picture in np.pad(row, margins, mode="edge")]
     picture = image.grid(cells, len(rows[0]), padding=0)
     file = f"{name}.{'png' if tiny else 'jpg'}"
-    image.write_atomically(folder / file, image.encode(picture) if tiny else _jpeg(picture))
+    write_atomically(folder / file, image.encode(picture) if tiny else _jpeg(picture))
     return Sheet(file, len(rows[0]), len(rows), (down, across), (height, width))
 
 

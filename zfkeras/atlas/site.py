@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from zfkeras import image
 from zfkeras.analysis.strongest import TopActivations
 from zfkeras.analysis.top_index import class_name
 from zfkeras.atlas.sheets import DrawnMap
+from zfkeras.files import write_atomically
 from zfkeras.regions.receptive_field import ReceptiveField
 from zfkeras.report import page
 
@@ -158,4 +158,4 @@ def _number(value: Any) -> float | None:
 def _script(path: Path, name: str, content: Any) -> Path:
     """JSON in a script, since a page that was opened from a file may not fetch JSON."""
     arguments = f"{json.dumps(name)}, {json.dumps(content, separators=(',', ':'))}"
-    return image.write_atomically(path, f"atlas.take({arguments});\n".encode())
+    return write_atomically(path, f"atlas.take({arguments});\n".encode())

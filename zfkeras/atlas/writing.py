@@ -21,6 +21,7 @@ from zfkeras.atlas.sheets import DrawnMap
 from zfkeras.data.stream import Stream, stream
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
+from zfkeras.files import write_atomically
 from zfkeras.graph.receptive_fields import receptive_field
 from zfkeras.graph.walking import Graph, walk
 from zfkeras.regions.receptive_field import ReceptiveField
@@ -186,7 +187,7 @@ class _Job:
         bare = replace(winners, patches=None, projections=None)
         (winners if self.arrays else bare).save(kept)
         facts = _facts(origin, self.arrays) | {"drawn": [asdict(one) for one in drawn]}
-        image.write_atomically(note, json.dumps(facts).encode())
+        write_atomically(note, json.dumps(facts).encode())
         return drawn
 
     def _projected(self, top: TopActivations, maps: list[int], bar: tqdm) -> Winners:

@@ -4,7 +4,22 @@ import sys
 
 import typer
 
-from zfkeras.cli import atlas, demo, look, reproduce, serve, top, train, trust
+from zfkeras.cli import (
+    atlas,
+    check,
+    compare,
+    correspond,
+    demo,
+    evolution,
+    filters,
+    invariance,
+    occlude,
+    project,
+    reproduce,
+    serve,
+    top,
+    train,
+)
 from zfkeras.version import __version__
 
 app = typer.Typer(
@@ -15,7 +30,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (demo, train, look, top, atlas, trust, reproduce, serve):
+for group in (
+    demo,
+    train,
+    project,
+    occlude,
+    top,
+    atlas,
+    filters,
+    evolution,
+    invariance,
+    correspond,
+    check,
+    compare,
+    reproduce,
+    serve,
+):
     group.register(app)
 
 

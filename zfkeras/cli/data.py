@@ -1,12 +1,16 @@
 """The ``--data`` option of several commands."""
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
+    import keras
+
     from zfkeras.data.sources import Source
 
 DATA_HELP = "A folder CLASS/PICTURE, tfds:NAME/SPLIT, or generated:SPLIT (train or validation)."
@@ -45,3 +49,24 @@ def report_skipped(sources: "Iterable[Source]") -> None:
             )
         for skip in source.skipped:
             typer.echo(f"  {skip.name}: {skip.reason}", err=True)
+
+
+def opened(data: str, output: Path, net: "keras.Model", progress: bool) -> "Source":
+    """What `--data` stands for; the check of a folder's pictures is kept in `output`."""
+    from zfkeras.data.inputs import input_size
+    from zfkeras.data.stream import open_folder
+
+    if data.startswith(("tfds:", "generated:")):
+        return open_source(data, True, None, input_size(net)[0], progress)
+    return open_folder(data, output / "checked.json", progress)
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Shows the library's own warnings like messages, without Python's line numbers."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in caught:
+        if issubclass(warning.category, UserWarning):
+            typer.echo(f"zfkeras: {warning.message}", err=True)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from zfkeras.cli import trust
-from zfkeras.cli.heads import class_names
-from zfkeras.cli.look import numbers
+from zfkeras.cli import options, telling
+from zfkeras.cli.nets import class_names, open_model
 from zfkeras.cli.quiet import load_tensorflow
 
 if TYPE_CHECKING:
@@ -42,13 +41,14 @@ def reproduce(
     landmarks: Path | None = typer.Option(
         None, help="Of fig8, table1: JSON of pictures and parts."
     ),
-    model: str = trust.MODEL,
-    layers: str = trust.LAYERS,
-    classes: str = trust.CLASSES,
+    model: str = options.MODEL,
+    layers: str = options.LAYERS,
+    classes: str = options.CLASSES,
     patch_size: int | None = typer.Option(None, help="Occluder [default: a fifth of the picture]."),
-    labels: Path | None = trust.LABELS,
+    imports: list[str] = options.IMPORT,
+    labels: Path | None = options.LABELS,
     output: Path = typer.Option(Path("reproduced"), help="Folder for pictures and arrays."),
-    as_json: bool = trust.JSON,
+    as_json: bool = options.JSON,
 ) -> None:
     """Reproduce a figure or table of the paper."""
     if what in (Figure.fig8, Figure.table1) and landmarks is None:
@@ -56,11 +56,9 @@ def reproduce(
             f"{what.value} needs --landmarks: a JSON file that says where the parts are in each "
             "picture. Received: no --landmarks"
         )
-    watched = numbers("--classes", classes)
+    watched = options.numbers("--classes", classes)
     load_tensorflow()
-    from zfkeras.models.loading import load_model
-
-    net = load_model(model)
+    net = open_model(model, imports)
     names = class_names(net, model, labels, {})
     job = _Job(
         net,
@@ -75,7 +73,7 @@ def reproduce(
         progress=not as_json,
     )
     result = {"figure": what.value} | _EXPERIMENTS[what](job)
-    trust.say(result, output / f"{what.value}.json", as_json)
+    telling.say(result, output / f"{what.value}.json", as_json)
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class _Job:
 
     @property
     def pictures(self) -> "Pictures":
-        return trust.gathered(self.images, self.net) if self.images else _photographs(self.net)
+        return telling.gathered(self.images, self.net) if self.images else _photographs(self.net)
 
     @property
     def marks(self) -> "Landmarks":
@@ -106,38 +104,38 @@ class _Job:
         return load_landmarks(self.landmarks or "", input_size(self.net), folder)
 
     def where(self, *usual: str) -> tuple[str, ...]:
-        return trust.layer_names(self.net, self.layers, usual)
+        return telling.layer_names(self.net, self.layers, usual)
 
 
 def _fig5(job: _Job) -> dict[str, Any]:
     from zfkeras.experiments import fig5
 
-    layers, options = job.where("norm1", "fc7"), {"classes": job.classes, "progress": job.progress}
-    return fig5.run(job.net, job.pictures, job.output, layers, job.names, **options)
+    layers, chosen = job.where("norm1", "fc7"), {"classes": job.classes, "progress": job.progress}
+    return fig5.run(job.net, job.pictures, job.output, layers, job.names, **chosen)
 
 
 def _fig7(job: _Job) -> dict[str, Any]:
     from zfkeras.experiments import fig7
 
-    options = {"patch_size": job.patch_size, "classes": job.classes, "progress": job.progress}
+    chosen = {"patch_size": job.patch_size, "classes": job.classes, "progress": job.progress}
     layer = job.where("conv5")[0]
-    others = trust.gathered(job.others, job.net) if job.others else None
-    return fig7.run(job.net, job.pictures, job.output, layer, job.names, others=others, **options)
+    others = telling.gathered(job.others, job.net) if job.others else None
+    return fig7.run(job.net, job.pictures, job.output, layer, job.names, others=others, **chosen)
 
 
 def _fig8(job: _Job) -> dict[str, Any]:
     from zfkeras.experiments import fig8
 
-    options = {"patch_size": job.patch_size, "progress": job.progress}
+    chosen = {"patch_size": job.patch_size, "progress": job.progress}
     layers = job.where("pool5", "fc7")
-    return fig8.run(job.net, job.marks, job.output, layers, job.names, **options)
+    return fig8.run(job.net, job.marks, job.output, layers, job.names, **chosen)
 
 
 def _table1(job: _Job) -> dict[str, Any]:
     from zfkeras.experiments import table1
 
-    options: dict[str, Any] = {"patch_size": job.patch_size, "progress": job.progress}
-    return table1.run(job.net, job.marks, job.output, job.where("pool5", "fc7"), **options)
+    chosen: dict[str, Any] = {"patch_size": job.patch_size, "progress": job.progress}
+    return table1.run(job.net, job.marks, job.output, job.where("pool5", "fc7"), **chosen)
 
 
 _EXPERIMENTS = {

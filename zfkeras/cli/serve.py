@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from zfkeras.cli.heads import OUTPUT_NAME, SIGMOID, SOFTMAX, head_options
+from zfkeras.cli import options
+from zfkeras.cli.nets import open_model, open_rules
 from zfkeras.cli.quiet import load_tensorflow
 
 if TYPE_CHECKING:
@@ -42,25 +43,30 @@ def export(
         None, help="Layer whose strongest map occlusion watches [default: the last of the above]."
     ),
     top: int = typer.Option(5, help="How many classes classify names."),
-    softmax: bool | None = SOFTMAX,
-    sigmoid: bool = SIGMOID,
-    output_name: str | None = OUTPUT_NAME,
-    as_json: bool = typer.Option(False, "--json", help="Print the result as JSON, nothing else."),
+    softmax: bool | None = options.SOFTMAX,
+    sigmoid: bool = options.SIGMOID,
+    output_name: str | None = options.OUTPUT_NAME,
+    rule: str = options.RULE,
+    rules: str = options.RULES,
+    imports: list[str] = options.IMPORT,
+    as_json: bool = options.JSON,
 ) -> None:
     """Export a net as the next version of a served model."""
-    head = head_options(softmax, sigmoid, output_name)
+    head = options.head_options(softmax, sigmoid, output_name)
     load_tensorflow()
-    from zfkeras.models.loading import load_class_names, load_model
+    from zfkeras.models.loading import load_class_names
     from zfkeras.saved_model import export as export_model
 
     version = export_model(
-        load_model(model),
+        open_model(model, imports),
         directory,
         labels=load_class_names(model, labels),
         layers=layer or None,
         occlusion_strides=occlusion_strides,
         occlusion_layer=occlusion_layer,
         top=top,
+        rule=rule,
+        rules=open_rules(rules),
         **head,
     )
     if as_json:

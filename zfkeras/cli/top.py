@@ -1,25 +1,21 @@
 """``zfkeras top`` and ``zfkeras merge``: the strongest units of every feature map."""
 
 import json
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from zfkeras.cli.data import DATA_HELP, open_source, report_skipped
+from zfkeras.cli import options
+from zfkeras.cli.data import DATA_HELP, opened, report_skipped, warnings_as_lines
+from zfkeras.cli.nets import open_model
 from zfkeras.cli.quiet import load_tensorflow
 
 if TYPE_CHECKING:
-    import keras
-
     from zfkeras.analysis.strongest import Results
-    from zfkeras.data.sources import Source
 
 _OUTPUT = typer.Option(..., help="Folder for the results: top.npz, units.csv, maps.csv.")
-_JSON = typer.Option(False, "--json", help="Print the result as JSON, nothing else.")
 
 
 def register(app: typer.Typer) -> None:
@@ -36,9 +32,10 @@ def top(
     batch_size: int = typer.Option(32, help="Pictures at a time."),
     output: Path = _OUTPUT,
     shard: str = typer.Option("", help="I/N: search only the I-th of N parts, I from 0."),
+    imports: list[str] = options.IMPORT,
     mirrored: bool = typer.Option(False, "--mirrored", help="Use all devices at once."),
     save_every: int = typer.Option(100, help="Batches between two savings."),
-    as_json: bool = _JSON,
+    as_json: bool = options.JSON,
 ) -> None:
     """Find the K strongest units of every map over a data set; killed searches go on."""
     part = parse_shard(shard)
@@ -46,12 +43,11 @@ def top(
     import tensorflow as tf
 
     from zfkeras.analysis.top_activations import top_activations
-    from zfkeras.models.loading import load_model
 
     output.mkdir(parents=True, exist_ok=True)
     strategy = tf.distribute.MirroredStrategy() if mirrored else None
     with strategy.scope() if strategy else nullcontext(), warnings_as_lines():
-        net = load_model(model)
+        net = open_model(model, imports)
         source = opened(data, output, net, not as_json)
         report_skipped([source])
         try:
@@ -76,7 +72,7 @@ def top(
 def merge(
     parts: list[Path] = typer.Argument(..., help="Result files, or folders of them."),
     output: Path = _OUTPUT,
-    as_json: bool = _JSON,
+    as_json: bool = options.JSON,
 ) -> None:
     """Join what shards of a search have found, or searches that were cut short."""
     from zfkeras.analysis.strongest import load_results, merge_results, save_results
@@ -103,16 +99,6 @@ def parse_shard(text: str) -> tuple[int, int]:
     return part, parts
 
 
-def opened(data: str, output: Path, net: "keras.Model", progress: bool) -> "Source":
-    """What `--data` stands for; the check of a folder's pictures is kept in `output`."""
-    from zfkeras.data.inputs import input_size
-    from zfkeras.data.stream import open_folder
-
-    if data.startswith(("tfds:", "generated:")):
-        return open_source(data, True, None, input_size(net)[0], progress)
-    return open_folder(data, output / "checked.json", progress)
-
-
 def _result_files(part: Path) -> list[Path]:
     """A file, or those that `top` has written into a folder."""
     files = sorted(part.glob("top*.npz")) if part.is_dir() else [part]
@@ -121,17 +107,6 @@ def _result_files(part: Path) -> list[Path]:
             f"There is no result here; needed is a top.npz or its folder. Received: {str(part)!r}"
         )
     return files
-
-
-@contextmanager
-def warnings_as_lines() -> Iterator[None]:
-    """Shows the library's own warnings like messages, without Python's line numbers."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        yield
-    for warning in caught:
-        if issubclass(warning.category, UserWarning):
-            typer.echo(f"zfkeras: {warning.message}", err=True)
 
 
 def _report(results: "Results", output: Path, as_json: bool, extra: dict[str, Any]) -> None:

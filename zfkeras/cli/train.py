@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from zfkeras.cli import options
 from zfkeras.cli.data import DATA_HELP, open_source, report_skipped
-from zfkeras.cli.heads import OUTPUT_NAME, SIGMOID, SOFTMAX, head_options
+from zfkeras.cli.nets import open_model
 from zfkeras.cli.quiet import load_tensorflow
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def train(
     snapshot: list[int] = typer.Option([], help="Epoch whose model to keep; repeatable."),
     tensorboard: bool = typer.Option(False, "--tensorboard", help="Log for TensorBoard."),
     check: bool = typer.Option(True, help="Decode every picture of a folder once beforehand."),
-    as_json: bool = typer.Option(False, "--json", help="Print the result as JSON, nothing else."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Train a net; killed runs go on where they were when the command is given again."""
     load_tensorflow()
@@ -186,18 +187,19 @@ def evaluate(
     data: str = typer.Option(..., help=DATA_HELP),
     ten_crop: bool = typer.Option(False, "--ten-crop", help="Average over the papers' ten crops."),
     batch_size: int = typer.Option(64, help="Crops to classify at a time."),
-    softmax: bool | None = SOFTMAX,
-    sigmoid: bool = SIGMOID,
-    output_name: str | None = OUTPUT_NAME,
-    as_json: bool = typer.Option(False, "--json", help="Print the result as JSON, nothing else."),
+    softmax: bool | None = options.SOFTMAX,
+    sigmoid: bool = options.SIGMOID,
+    output_name: str | None = options.OUTPUT_NAME,
+    imports: list[str] = options.IMPORT,
+    as_json: bool = options.JSON,
 ) -> None:
     """Measure top-1 and top-5 accuracy of a net on labelled pictures."""
     load_tensorflow()
     from zfkeras.data.inputs import input_size
-    from zfkeras.models.loading import load_class_names, load_model
+    from zfkeras.models.loading import load_class_names
     from zfkeras.training import evaluation
 
-    net = load_model(model)
+    net = open_model(model, imports)
     source = open_source(data, True, None, input_size(net)[0], not as_json, load_class_names(model))
     report_skipped([source])
     result = evaluation.evaluate(
@@ -206,7 +208,7 @@ def evaluate(
         ten_crop,
         batch_size=batch_size,
         progress=not as_json,
-        **head_options(softmax, sigmoid, output_name),
+        **options.head_options(softmax, sigmoid, output_name),
     )
     numbers = {
         "pictures": len(result.labels),

@@ -51,3 +51,18 @@ def receptive_field(
 def _size(shape: Shape) -> Shape:
     """(H, W) of maps, nothing for anything else."""
     return shape[1:3] if len(shape) == 4 else ()
+
+
+def field_or_reason(
+    model: keras.Model, layer: str, image_size: tuple[int, int] | None = None
+) -> tuple[ReceptiveField | None, str]:
+    """A layer's receptive field; or None, and why its units have to be shown with whole images.
+
+    The reason is "" for layers without maps, whose units see the whole image by their nature.
+    """
+    graph = walk(model)
+    try:
+        return receptive_field(model, layer, image_size), ""
+    except ValueError as error:
+        is_dense = len(graph.shapes[graph.find(layer)]) != 4
+        return None, "" if is_dense else str(error)

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from zfkeras import image
+from zfkeras.files import write_atomically
 from zfkeras.image import Colour, Picture, Pictures
 from zfkeras.regions.receptive_field import Box, ReceptiveField
 
@@ -37,7 +38,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     buffer = io.BytesIO()
     kind = Path(path).suffix.lstrip(".")
     figure.savefig(buffer, format=kind, dpi=150, facecolor="white", bbox_inches="tight")
-    return image.write_atomically(path, buffer.getvalue())
+    return write_atomically(path, buffer.getvalue())
 
 
 def svg(figure: Figure) -> str:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from zfkeras import image
+from zfkeras.files import write_atomically
 from zfkeras.image import Picture
 from zfkeras.report.charts import LINES, legend, show, tidy
 from zfkeras.report.figures import INK, SMALL
@@ -117,7 +118,7 @@ def write_table(numbers: Mapping[str, Mapping[str, float]], path: str | os.PathL
     writer.writerow(["number", *names])
     for number, row in numbers.items():
         writer.writerow([number, *(f"{row[name]:.6g}" if name in row else "" for name in names)])
-    return image.write_atomically(path, text.getvalue().encode())
+    return write_atomically(path, text.getvalue().encode())
 
 
 def _short(value: float | None) -> str:

@@ -9,6 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from zfkeras import image
+from zfkeras.files import write_atomically
 from zfkeras.image import Picture
 from zfkeras.report.figures import short
 
@@ -25,7 +26,7 @@ def write(path: str | os.PathLike[str], template: str, **content: Any) -> Path:
         The path written.
     """
     page = _environment().get_template(template).render(**content)
-    return image.write_atomically(path, page.encode())
+    return write_atomically(path, page.encode())
 
 
 def _environment() -> jinja2.Environment:

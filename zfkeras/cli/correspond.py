@@ -1,0 +1,49 @@
+"""``zfkeras correspond``: whether a part means the same in every picture (Table 1, Fig. 8)."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from zfkeras.cli import options
+from zfkeras.cli.nets import class_names, open_model
+from zfkeras.cli.quiet import load_tensorflow
+from zfkeras.cli.telling import layer_names, say
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to `app`."""
+    app.command()(correspond)
+
+
+def correspond(
+    landmarks: Path = typer.Argument(..., help="JSON list of pictures and their parts."),
+    images: Path | None = typer.Option(None, help="Folder of the pictures [default: beside it]."),
+    model: str = options.MODEL,
+    layers: str = options.LAYERS,
+    patch_size: int | None = typer.Option(None, help="Side [default: a fifth of the picture]."),
+    draws: int = typer.Option(10, help="Random parts in each picture."),
+    seed: int = typer.Option(0, help="Of the random parts."),
+    softmax: bool | None = options.SOFTMAX,
+    sigmoid: bool = options.SIGMOID,
+    output_name: str | None = options.OUTPUT_NAME,
+    imports: list[str] = options.IMPORT,
+    labels: Path | None = options.LABELS,
+    output: Path = typer.Option(Path("correspondence"), help="Folder for pictures and arrays."),
+    as_json: bool = options.JSON,
+) -> None:
+    """Hide the same part in several pictures: does it mean the same everywhere? (Table 1)."""
+    head = options.head_options(softmax, sigmoid, output_name)
+    load_tensorflow()
+    from zfkeras.analysis.landmarks import load_landmarks
+    from zfkeras.data.inputs import input_size
+    from zfkeras.experiments import fig8, table1
+
+    net = open_model(model, imports)
+    marks = load_landmarks(landmarks, input_size(net), images)
+    names = class_names(net, model, labels, head)
+    chosen: dict[str, Any] = {"patch_size": patch_size, "draws": draws, "seed": seed, **head}
+    where = layer_names(net, layers, ("pool5", "fc7"))
+    result = table1.run(net, marks, output, where, progress=not as_json, **chosen)
+    result["fig8"] = fig8.run(net, marks, output, where[-1:], names, **chosen)
+    say(result, output / "correspondence.json", as_json)

@@ -1,0 +1,51 @@
+"""``zfkeras invariance``: how far features move with the picture (Fig. 5)."""
+
+from pathlib import Path
+
+import typer
+
+from zfkeras.cli import options
+from zfkeras.cli.nets import class_names, open_model
+from zfkeras.cli.quiet import load_tensorflow
+from zfkeras.cli.telling import gathered, layer_names, say
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to `app`."""
+    app.command()(invariance)
+
+
+def invariance(
+    images: list[Path] = options.IMAGES,
+    model: str = options.MODEL,
+    layers: str = options.LAYERS,
+    kinds: str = typer.Option("", help="vertical,horizontal,scale,rotation [default: all]."),
+    classes: str = options.CLASSES,
+    softmax: bool | None = options.SOFTMAX,
+    sigmoid: bool = options.SIGMOID,
+    output_name: str | None = options.OUTPUT_NAME,
+    imports: list[str] = options.IMPORT,
+    labels: Path | None = options.LABELS,
+    output: Path = typer.Option(Path("invariance"), help="Folder for pictures and arrays."),
+    as_json: bool = options.JSON,
+) -> None:
+    """Move, enlarge and turn pictures; watch layers and answer (Fig. 5)."""
+    head = options.head_options(softmax, sigmoid, output_name)
+    load_tensorflow()
+    from zfkeras.analysis.invariance import PAPER
+    from zfkeras.experiments import fig5
+
+    net = open_model(model, imports)
+    wanted = options.names(kinds) if kinds else list(PAPER)
+    result = fig5.run(
+        net,
+        gathered(images, net),
+        output,
+        layer_names(net, layers, ("norm1", "fc7")),
+        class_names(net, model, labels, head),
+        progress=not as_json,
+        classes=options.numbers("--classes", classes),
+        transforms={kind: PAPER.get(kind, ()) for kind in wanted},
+        **head,
+    )
+    say(result, output / "invariance.json", as_json)

@@ -1,0 +1,150 @@
+"""``zfkeras occlude``: where a picture must not be hidden."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from zfkeras.cli import options
+from zfkeras.cli.nets import class_names, open_model, open_rules
+from zfkeras.cli.quiet import load_tensorflow
+from zfkeras.cli.telling import files_of, gathered, say_each, stems
+
+if TYPE_CHECKING:
+    from zfkeras.analysis.occlusion_result import Occlusion
+    from zfkeras.image import Pictures
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to `app`."""
+    app.command()(occlude)
+
+
+def occlude(
+    images: list[Path] = options.IMAGES,
+    model: str = options.MODEL,
+    patch_size: str = typer.Option("", help="H or H,W pixels [default: a fifth of the input]."),
+    strides: str = typer.Option("", help="S or DOWN,ACROSS pixels [default: 28 places a side]."),
+    fill_value: str = typer.Option("128", help="Grey value, R,G,B, mean or blur."),
+    layer: str = typer.Option("", help="Of panels b and c [default: last convolution]."),
+    watch: int | None = typer.Option(None, "--class", help="Number of the class [default: top]."),
+    method: str = typer.Option("plain", help="plain, incremental (the same, faster) or coarse."),
+    batch_size: int = typer.Option(64, help="Pictures in memory at a time."),
+    others: Path | None = typer.Option(
+        None, help="Folder: project the map from these pictures, too [default: from one another]."
+    ),
+    scores: bool = typer.Option(True, help="Watch the answer; or only the map."),
+    softmax: bool | None = options.SOFTMAX,
+    sigmoid: bool = options.SIGMOID,
+    output_name: str | None = options.OUTPUT_NAME,
+    rules: str = options.RULES,
+    imports: list[str] = options.IMPORT,
+    labels: Path | None = options.LABELS,
+    output: Path = typer.Option(Path("occlusion"), help="Folder for the pictures and arrays."),
+    as_json: bool = options.JSON,
+) -> None:
+    """Hide each part of a picture in turn and watch the net: the five panels of Fig. 7."""
+    patch = options.numbers("--patch-size", patch_size)
+    steps = options.numbers("--strides", strides)
+    fill = options.colour(fill_value)
+    head = options.head_options(softmax, sigmoid, output_name, scores)
+    load_tensorflow()
+    from zfkeras.analysis.occlusion import occlusion
+    from zfkeras.analysis.painting import a_fifth
+    from zfkeras.graph.feature_layers import default_layer
+
+    net, files = open_model(model, imports), files_of(images)
+    pictures = gathered(images, net)
+    names = class_names(net, model, labels, head) if scores else None
+    beside = files if others is None else files_of([others])
+    pool = pictures if others is None else gathered([others], net)
+    side = min(pictures.shape[1:3])
+    found = occlusion(
+        net,
+        pictures,
+        patch_size=a_fifth(pictures.shape[1:3]) if patch is None else patch,
+        strides=max(1, side // 28) if steps is None else steps,
+        fill_value=fill,
+        layer=layer or default_layer(net, output_name),
+        classes=watch,
+        method=method,
+        batch_size=batch_size,
+        progress=not as_json,
+        **head,
+        others=None if others is None else pool,
+        rules=open_rules(rules),
+    )
+    arrays = found.save(output / "occlusion.npz")
+    paths = _draw_all(found, pictures, pool, [output / stem for stem in stems(files)], names)
+    told = [_summary(found, number, names, beside) for number in range(len(files))]
+    rows = zip(files, paths, told, strict=True)
+    results = [{"image": str(f), "arrays": str(arrays)} | drawn | row for f, drawn, row in rows]
+    say_each(results, as_json, _lines)
+
+
+def _draw_all(
+    found: "Occlusion",
+    pictures: "Pictures",
+    pool: "Pictures",
+    stems: Sequence[Path],
+    names: Sequence[str] | None,
+) -> list[dict[str, str]]:
+    """Saves each picture's figure and, where there is one, its sheet of other pictures."""
+    from zfkeras.report import occlusion as drawing
+
+    paths = []
+    for index, stem in enumerate(stems):
+        target = stem.with_name(f"{stem.name}-occlusion.png")
+        picture, sheet = drawing.save(found, pictures, pool, index, target, names)
+        paths.append({"picture": str(picture)})
+        if sheet is not None:
+            paths[-1]["others_picture"] = str(sheet)
+    return paths
+
+
+def _summary(
+    found: "Occlusion", index: int, names: Sequence[str] | None, beside: Sequence[Path]
+) -> dict[str, Any]:
+    from zfkeras.report import figures
+    from zfkeras.report import occlusion as drawing
+
+    told: dict[str, Any] = {
+        "watched": drawing.watched(found, index, names),
+        "whole": float(found.baseline_response[index]),
+        "lowest": float(found.response[index].min()),
+        "lowest_box": list(drawing.worst_box(found, index)),
+    }
+    if found.classes is not None:
+        told |= {
+            "class": told["watched"],
+            found.score_name: told["whole"],
+            "classes_seen": [
+                figures.class_name(number, names) for number in drawing.classes_seen(found, index)
+            ],
+        }
+    if found.channel is not None and found.baseline_activation is not None:
+        told["map"] = int(found.channel[index])
+        told["map_total"] = float(found.baseline_activation[index])
+    if found.others is not None and found.others[index].size:
+        told["others"] = [str(beside[number]) for number in found.others[index]]
+    if found.projection_error is not None:
+        told["projection_error"] = found.projection_error
+    return told
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    top, left, bottom, right = result["lowest_box"]
+    lines = [
+        f"{result['image']}: {result['watched']} {result['whole']:.3f} -> {result['picture']}",
+        f"  lowest {result['lowest']:.3f} with rows {top}..{bottom - 1}, columns "
+        f"{left}..{right - 1} hidden",
+    ]
+    if "classes_seen" in result:
+        lines[1] += f"; most probable anywhere: {', '.join(result['classes_seen'])}"
+    if "others" in result:
+        names = ", ".join(Path(path).name for path in result["others"])
+        lines.append(f"  map {result['map']} in {names} -> {result['others_picture']}")
+    if "projection_error" in result:
+        lines.append(f"  no panel c: {result['projection_error']}")
+    return lines

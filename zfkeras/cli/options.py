@@ -1,0 +1,112 @@
+"""What several commands are told: options, and what their texts mean."""
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+IMAGES = typer.Argument(..., help="Pictures, or folders of pictures.")
+MODEL = typer.Option("imagenette", help="A .keras file, or the bundled net: imagenette.")
+IMPORT = typer.Option(
+    [], "--import", help="Module or .py file that defines the model's own layers; repeatable."
+)
+LABELS = typer.Option(None, help="Text file with the name of a class on each line.")
+LAYERS = typer.Option("", help="Layers, with commas between.")
+CLASSES = typer.Option("", "--classes", help="Class, or one for each picture [default: predicted].")
+JSON = typer.Option(False, "--json", help="Print the result as JSON, nothing else.")
+RULE = typer.Option("deconvnet", help="deconvnet, guided or gradient.")
+RULES = typer.Option("", help="Reverse rules of your own: MODULE:NAME or FILE.py:NAME of a dict.")
+SOFTMAX = typer.Option(
+    None,
+    "--softmax/--no-softmax",
+    help="Take the softmax of the net's scores, or take them as they are [default: a softmax of "
+    "two or more scores from a layer without activation].",
+)
+SIGMOID = typer.Option(False, "--sigmoid", help="The net's scores are logits: take their sigmoid.")
+OUTPUT_NAME = typer.Option(None, "--output-name", help="Of a net's several outputs, this one.")
+
+
+def head_options(
+    softmax: bool | None, sigmoid: bool, output: str | None, scores: bool = True
+) -> dict[str, Any]:
+    """The options as the library's functions take them.
+
+    Example:
+        >>> head_options(None, True, None), head_options(False, False, "kind")
+        ({'scores': 'sigmoid', 'output': None}, {'scores': 'raw', 'output': 'kind'})
+    """
+    if sigmoid and softmax is not None:
+        raise ValueError(
+            "What the scores mean is said twice. Expected one of --softmax, --no-softmax and "
+            f"--sigmoid. Received: --sigmoid and --{'' if softmax else 'no-'}softmax"
+        )
+    if not scores:
+        if sigmoid or softmax is not None or output is not None:
+            raise ValueError(
+                "Without scores there is nothing to make of them. Expected --no-scores without "
+                "--softmax, --no-softmax, --sigmoid and --output-name. Received: --no-scores, "
+                f"softmax={softmax}, sigmoid={sigmoid}, output-name={output!r}"
+            )
+        return {"scores": False}
+    said = {None: True, True: "softmax", False: "raw"}[softmax]
+    return {"scores": "sigmoid" if sigmoid else said, "output": output}
+
+
+def numbers(option: str, text: str, kind: Callable[[str], Any] = int) -> Any:
+    """Numbers with commas between them: one alone, several as a tuple, none as None.
+
+    Example:
+        >>> numbers("--strides", "8"), numbers("--strides", "8,4"), numbers("--strides", "")
+        (8, (8, 4), None)
+    """
+    try:
+        found = tuple(kind(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError(
+            f"{option} must be numbers with commas between them, such as 8 or 8,4. "
+            f"Received: {option} {text}"
+        ) from None
+    return (found[0] if "," not in text else found) if found else None
+
+
+def parse_channels(text: str) -> int | list[int] | None:
+    """K strongest maps, a list of maps, or all of them.
+
+    Example:
+        >>> parse_channels("9"), parse_channels("12,40"), parse_channels("7,")
+        (9, [12, 40], [7])
+    """
+    if text == "all":
+        return None
+    found = numbers("--channels", text)
+    return list(found) if isinstance(found, tuple) else found
+
+
+def parse_position(text: str) -> str | tuple[int, int]:
+    """The strongest unit, the whole map, or the unit at ROW,COLUMN.
+
+    Example:
+        >>> parse_position("max"), parse_position("6,7")
+        ('max', (6, 7))
+    """
+    return text if text in ("max", "all") else numbers("--position", text)
+
+
+def names(text: str) -> list[str]:
+    """Names with commas between them.
+
+    Example:
+        >>> names("conv1, conv2"), names("")
+        (['conv1', 'conv2'], [])
+    """
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def colour(text: str) -> Any:
+    """What an occluder shows: grey, R,G,B, or one of the names that `occlusion` knows.
+
+    Example:
+        >>> colour("128"), colour("0,0,255"), colour("blur")
+        (128.0, (0.0, 0.0, 255.0), 'blur')
+    """
+    return text if text in ("mean", "blur") else numbers("--fill-value", text, float)

@@ -1,0 +1,94 @@
+"""What several commands do with pictures and results."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from zfkeras.cli import options
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def files_of(paths: Sequence[Path]) -> list[Path]:
+    """The picture files at some paths, files or folders."""
+    from zfkeras.data.pictures import picture_files
+
+    return [file for path in paths for file in (picture_files(path) if path.is_dir() else [path])]
+
+
+def gathered(paths: Sequence[Path], net: "keras.Model") -> "NDArray[np.uint8]":
+    """The pictures at some paths, files or folders, as the net takes them: (N, H, W, 3) uint8."""
+    import numpy as np
+
+    from zfkeras.data.inputs import input_size
+    from zfkeras.data.pictures import pictures
+
+    return np.concatenate([pictures(path, input_size(net)) for path in paths])
+
+
+def layer_names(net: "keras.Model", text: str, usual: tuple[str, ...]) -> tuple[str, ...]:
+    """Names with commas between them; default: those of our own nets."""
+    if text:
+        return tuple(options.names(text))
+    known = [layer.name for layer in net.layers]
+    if not set(usual) <= set(known):
+        raise ValueError(
+            f"This net has no layers {' and '.join(usual)}: say which to use with --layers. Its "
+            f"layers are {', '.join(known)}. Received: --layers ''"
+        )
+    return usual
+
+
+def stems(paths: Sequence[Path]) -> list[str]:
+    """File names without suffix; numbered where several pictures share one."""
+    stems = [path.stem for path in paths]
+    return [
+        stem if stems.count(stem) == 1 else f"{stem}-{index + 1}"
+        for index, stem in enumerate(stems)
+    ]
+
+
+def file_name(name: str) -> str:
+    """A name as part of a file name."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+
+
+def say(result: dict[str, Any], path: Path, as_json: bool) -> None:
+    """Writes the result to a JSON file; prints it, or where it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+        return
+    for name, value in result.items():
+        if isinstance(value, str):
+            typer.echo(f"{name:14} {value}")
+        elif name == "scores":
+            typer.echo("\n".join(_score_lines(value)))
+    typer.echo(f"{'numbers':14} {path}")
+
+
+def _score_lines(scores: dict[str, dict[str, float]]) -> list[str]:
+    columns = list(next(iter(scores.values())))
+    lines = [f"{'':18}" + "".join(f"{column:>12}" for column in columns)]
+    for method, row in scores.items():
+        lines.append(f"{method:18}" + "".join(f"{row[column]:>12.3f}" for column in columns))
+    return lines
+
+
+def say_each(
+    results: list[dict[str, Any]], as_json: bool, lines: Callable[[dict[str, Any]], list[str]]
+) -> None:
+    """Prints a result for each picture."""
+    if as_json:
+        typer.echo(json.dumps(results, indent=2))
+        return
+    for result in results:
+        typer.echo("\n".join(lines(result)))
+    typer.echo(f"arrays: {results[0]['arrays']}")

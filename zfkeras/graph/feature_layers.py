@@ -1,0 +1,48 @@
+"""Which layers an analysis looks at where none is named."""
+
+import keras
+
+from zfkeras.graph.walking import Graph, walk
+
+L = keras.layers
+
+
+def convolutions(model: keras.Model) -> list[str]:
+    """Names of all 2-D convolutions of a model, in order, by their paths.
+
+    Example:
+        >>> net = keras.Sequential([keras.Input((9, 8, 3)), keras.layers.Conv2D(2, 3, name="c")])
+        >>> convolutions(net)
+        ['c']
+    """
+    kinds = (L.Conv2D, L.DepthwiseConv2D, L.SeparableConv2D)
+    return [step.path for step in walk(model).steps if isinstance(step.operation, kinds)]
+
+
+def last_maps(model: keras.Model, output: str | None = None) -> str | None:
+    """Name of the last layer below an output that gives feature maps of more than one place."""
+    graph = walk(model)
+    below = reversed(graph.steps_to(graph.output(output)))
+    return next((step.path for step in below if _has_places(graph, step.path)), None)
+
+
+def default_layer(model: keras.Model, output: str | None = None) -> str | None:
+    """The layer to look at where none is named: the last convolution of more than one place.
+
+    Without a convolution it is the last that makes such maps at all, if there is any.
+
+    Example:
+        >>> layers = [keras.Input((9, 8, 3)), keras.layers.Conv2D(2, 3, name="c")]
+        >>> layers += [keras.layers.MaxPooling2D(), keras.layers.Flatten(), keras.layers.Dense(2)]
+        >>> default_layer(keras.Sequential(layers))
+        'c'
+    """
+    graph = walk(model)
+    below = {step.path for step in graph.steps_to(graph.output(output))}
+    found = [name for name in convolutions(model) if name in below and _has_places(graph, name)]
+    return found[-1] if found else last_maps(model, output)
+
+
+def _has_places(graph: Graph, layer: str) -> bool:
+    shape = graph.shapes[graph.find(layer)] if layer in graph.names else ()
+    return len(shape) == 4 and shape[1:3] != (1, 1)
