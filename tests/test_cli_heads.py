@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from zfkeras import image
 from zfkeras.cli import app
-from zfkeras.cli.heads import head_options
+from zfkeras.cli.options import head_options
 
 L = keras.layers
 SIZE = (20, 24)
