@@ -10,8 +10,11 @@ from PIL import Image
 from zfkeras.data import folders
 from zfkeras.data.batches import evaluation_batches, training_batches
 from zfkeras.data.folders import image_folder
+from zfkeras.data.pictures import picture_files
 from zfkeras.data.preprocess import Augmentation, ten_crop
 from zfkeras.data.sources import Skipped, first_line, from_arrays, from_tfds, hold_out
+from zfkeras.data.walk import files_below
+from zfkeras.models.loading import load_class_names
 
 
 def save(path, colour=(200, 30, 60), size=(31, 23), mode="RGB"):
@@ -180,7 +183,60 @@ def test_a_directory_that_cannot_be_listed_is_refused(folder, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(ValueError, match="can't be read.*Permission denied"):
-        list(folders._walk(folder / "cat"))
+        list(files_below(folder / "cat", folders.EXTENSIONS))
+
+
+def _link_to(target):
+    return lambda root: (root / "cat" / "loop").symlink_to(root / target, target_is_directory=True)
+
+
+STRANGE = {
+    "link to the root": _link_to("."),
+    "link to the class": _link_to("cat"),
+    "links in a ring": lambda root: (
+        (root / "cat" / "a").mkdir(),
+        (root / "cat" / "b").mkdir(),
+        (root / "cat" / "a" / "b").symlink_to(root / "cat" / "b"),
+        (root / "cat" / "b" / "a").symlink_to(root / "cat" / "a"),
+    ),
+    "hidden folder": lambda root: save(root / "cat" / ".ipynb_checkpoints" / "x.png"),
+    "hidden class": lambda root: save(root / ".ipynb_checkpoints" / "x.png"),
+    "archive of macOS": lambda root: save(root / "__MACOSX" / "cat" / "x.png"),
+    "archive of macOS in a class": lambda root: save(root / "cat" / "__MACOSX" / "x.png"),
+    "resource fork": lambda root: (root / "cat" / "._0.png").write_bytes(b"\0\5\26\7"),
+    "thumbnails": lambda root: (root / "cat" / "Thumbs.db").write_bytes(b"\xd0\xcf"),
+    "view settings": lambda root: (root / "cat" / ".DS_Store").write_bytes(b"\0\0\0\1Bud1"),
+}
+
+
+@pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE.keys())
+def test_what_lies_about_in_a_folder_is_neither_picture_nor_class(folder, strange):
+    before, files = image_folder(folder), picture_files(folder)
+    strange(folder)
+    after = image_folder(folder)
+    assert after.class_names == before.class_names
+    assert (after.skipped, after.cardinality) == (before.skipped, before.cardinality)
+    assert picture_files(folder) == files
+
+
+@pytest.mark.parametrize("ending", ["JPG", "Jpeg", "jfif", "jpe", "JFIF"])
+def test_endings_of_jpeg_files(folder, ending):
+    save(folder / "dog" / "x.jpg")
+    (folder / "dog" / "x.jpg").rename(folder / "dog" / f"x.{ending}")
+    assert image_folder(folder).cardinality == 6
+    assert folder / "dog" / f"x.{ending}" in picture_files(folder)
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff"], ids=["plain", "BOM"])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n\r\n", "\n \n"])
+def test_a_file_of_labels(tmp_path, start, end):
+    (tmp_path / "names.txt").write_bytes(f"{start}tench\ngas pump{end}".encode())
+    assert load_class_names("net.keras", tmp_path / "names.txt") == ("tench", "gas pump")
+
+
+def test_there_is_no_file_of_labels(tmp_path):
+    with pytest.raises(ValueError, match="no such file of labels.*Received: labels='.*gone.txt'"):
+        load_class_names("net.keras", tmp_path / "gone.txt")
 
 
 # === Arrays and TFDS ===

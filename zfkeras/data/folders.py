@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from zfkeras.data.decode import decode
 from zfkeras.data.sources import Skipped, Source, first_line
+from zfkeras.data.walk import files_below, hidden
 
-EXTENSIONS = (".jpg", ".jpeg", ".png")
+EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
 
 
 def image_folder(
@@ -79,7 +80,7 @@ def _read(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _class_directories(root: Path) -> tuple[str, ...]:
     names = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
-    names = [name for name in names if not name.startswith(".")]
+    names = [name for name in names if not hidden(name)]
     if not names:
         raise ValueError(
             "The folder holds no directories, so there are no classes. Needed is one directory "
@@ -94,7 +95,7 @@ def _pictures(root: Path, members: Iterable[str] | None, names: tuple[str, ...])
         return sorted(_known(member, names) for member in members)
     found = []
     for name in names:
-        paths = _walk(root / name) if (root / name).is_dir() else []
+        paths = files_below(root / name, EXTENSIONS) if (root / name).is_dir() else []
         found += sorted(path.relative_to(root).as_posix() for path in paths)
     return found
 
@@ -106,20 +107,6 @@ def _known(member: str, names: tuple[str, ...]) -> str:
             f"with classes {', '.join(names)}. Received: member={member!r}"
         )
     return member
-
-
-def _walk(folder: Path) -> Iterable[Path]:
-    def fail(error: OSError) -> None:
-        # os.walk would pass over an unreadable directory without a word.
-        raise ValueError(
-            "A directory of pictures can't be read. Every directory below the folder must be "
-            f"readable. Received: path='{error.filename}' ({error.strerror})"
-        ) from error
-
-    for directory, _, files in os.walk(folder, onerror=fail, followlinks=True):
-        for file in files:
-            if file.lower().endswith(EXTENSIONS) and not file.startswith("."):
-                yield Path(directory) / file
 
 
 # === Checking ===

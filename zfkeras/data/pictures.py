@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zfkeras import image
+from zfkeras.data.walk import files_below
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def pictures(source: Any, image_size: tuple[int | None, int | None] = (None, None)) -> NDArray:
@@ -56,8 +57,8 @@ def picture_files(path: str | os.PathLike[str]) -> list[Path]:
         ValueError: There is none.
     """
     root = Path(path)
-    below = sorted(root.rglob("*")) if root.is_dir() else [root]
-    files = [file for file in below if file.is_file() and file.suffix.lower() in EXTENSIONS]
+    files = sorted(files_below(root, EXTENSIONS)) if root.is_dir() else [root]
+    files = [file for file in files if file.is_file() and file.suffix.lower() in EXTENSIONS]
     if not files:
         raise ValueError(
             "There are no pictures here. Expected a picture or a folder of pictures that end in "

@@ -60,7 +60,10 @@ def load_class_names(source: str | Path, labels: Path | None = None) -> tuple[st
             beside the file, which `zfkeras train` writes.
 
     Returns:
-        The names, or None where nobody wrote them down.
+        The names, or None where nobody wrote them down. Blank lines at the end do not count.
+
+    Raises:
+        ValueError: There is no such file.
 
     Example:
         >>> load_class_names("somewhere/net.keras") is None
@@ -71,4 +74,11 @@ def load_class_names(source: str | Path, labels: Path | None = None) -> tuple[st
     beside = Path(source).with_name("labels.txt")
     if labels is None and not beside.is_file():
         return None
-    return tuple((labels or beside).read_text(encoding="utf-8").splitlines())
+    file = Path(labels or beside)
+    if not file.is_file():
+        raise ValueError(
+            "There is no such file of labels. Allowed is a text file with the name of a class on "
+            f"each line. Received: labels='{file}'"
+        )
+    # "-sig": editors on Windows put a mark in front.
+    return tuple(file.read_text(encoding="utf-8-sig").rstrip().splitlines())
