@@ -568,7 +568,7 @@ def test_speed():
     """Bars of the benchmark, with a margin for what its neighbours do to the caches."""
     benchmark = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "projection.py"))
     assert benchmark["strongest_units"](repeats=5) <= 2.2 * 1.15
-    assert benchmark["whole_maps"](repeats=1, sample=16) >= 1.9
+    assert benchmark["whole_maps"](repeats=3, sample=16) >= 1.9 / 1.15
 
 
 @pytest.mark.parametrize("activation", ["gelu", "tanh", "elu", "softplus"])

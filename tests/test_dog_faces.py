@@ -48,7 +48,9 @@ def test_eyes_and_noses_correspond_more_than_random_parts_and_matter_more(model,
         chance = rows.pop("random")[:, 0]
         for row in rows.values():
             assert (change * (row[:, 0] - chance) > 0).all()
-    together = hiding_all(Predictor(model), found, faces, seed=0, progress=False)
+    # its scores are means after a ReLU, which stay as they are unless the user says otherwise
+    probabilities = Predictor(model, scores="softmax")
+    together = hiding_all(probabilities, found, faces, seed=0, progress=False)
     assert together["part"] < -0.3 < -0.2 < together["random"]
     assert together["images_hurt_more"] >= 8
     assert all(one["part"] < one["random"] for one in hiding(found).values())

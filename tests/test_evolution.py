@@ -176,7 +176,7 @@ def test_the_strip_has_a_row_for_each_map_and_a_column_for_each_epoch():
         for row in range(3):
             top, left = 1 + row * (side + 1), 1 + number * (side + 1)
             tile = picture[top : top + side, left : left + side]
-            expected = image.to_display(snapshot.pixels[row], drawing.CONTRAST)
+            expected = image.to_display(snapshot.pixels[row], image.CONTRAST)
             np.testing.assert_array_equal(tile, expected)
     both = drawing.tiles(found, patches=True)
     assert both.shape[0] == 6 * (side + 1) + 1

