@@ -106,5 +106,5 @@ def test_every_public_name_exists_and_is_documented():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'Deconvnet'"):
+    with pytest.raises(AttributeError, match="No zfkeras attribute Deconvnet"):
         zfkeras.Deconvnet  # noqa: B018

@@ -4,12 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import zfkeras as zf
-from zfkeras.analysis import occlusion as module
-from zfkeras.analysis import painting
+from zfkeras.analysis import occlusion as module, painting
 from zfkeras.analysis.occlusion import occlusion
 from zfkeras.analysis.occlusion_result import Occlusion
 from zfkeras.graph.heads import ends_in_softmax

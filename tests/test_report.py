@@ -9,8 +9,7 @@ from zfkeras import image
 from zfkeras.analysis.occlusion_result import Occlusion
 from zfkeras.deconvnet.net import Projection
 from zfkeras.regions.receptive_field import ReceptiveField
-from zfkeras.report import figures, page, views
-from zfkeras.report import occlusion as drawing
+from zfkeras.report import figures, occlusion as drawing, page, views
 
 HEIGHT, WIDTH = 20, 33
 NAMES = ["tench", "church & <tower>", "golf ball", "parachute"]

@@ -40,8 +40,7 @@ def filters(
     from zfkeras import image
     from zfkeras.analysis.filters import compare, filter_statistics
     from zfkeras.files import write_atomically
-    from zfkeras.report import figures
-    from zfkeras.report import filters as drawing
+    from zfkeras.report import figures, filters as drawing
 
     found, lattices = {}, {}
     for name, path in _named(model, other).items():

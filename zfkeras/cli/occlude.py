@@ -106,8 +106,7 @@ def _draw_all(
 def _summary(
     found: "Occlusion", index: int, names: Sequence[str] | None, beside: Sequence[Path]
 ) -> dict[str, Any]:
-    from zfkeras.report import figures
-    from zfkeras.report import occlusion as drawing
+    from zfkeras.report import figures, occlusion as drawing
 
     told: dict[str, Any] = {
         "watched": drawing.watched(found, index, names),

@@ -19,8 +19,7 @@ from zfkeras.graph.predictor import Predictor
 from zfkeras.graph.receptive_fields import receptive_field
 from zfkeras.image import Picture, Pictures
 from zfkeras.models.loading import load_class_names, load_model
-from zfkeras.report import figures, views
-from zfkeras.report import occlusion as drawing
+from zfkeras.report import figures, occlusion as drawing, views
 
 CREDITS = {
     "china.jpg": "Photograph by danielbuechele, CC BY 2.0, from scikit-learn.",

@@ -11,8 +11,15 @@ from matplotlib.figure import Figure
 
 from zfkeras import image
 from zfkeras.image import Picture, Pictures
-from zfkeras.report import correspondence, evolution, figures, filters, invariance, trust
-from zfkeras.report import occlusion as drawing
+from zfkeras.report import (
+    correspondence,
+    evolution,
+    figures,
+    filters,
+    invariance,
+    occlusion as drawing,
+    trust,
+)
 from zfkeras.report.charts import LINES, legend, show, tidy
 from zfkeras.report.figures import class_name, short
 

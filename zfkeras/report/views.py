@@ -7,8 +7,7 @@ import numpy as np
 
 from zfkeras.image import Pictures
 from zfkeras.regions.receptive_field import ReceptiveField
-from zfkeras.report import figures
-from zfkeras.report import occlusion as drawing
+from zfkeras.report import figures, occlusion as drawing
 
 if TYPE_CHECKING:
     from zfkeras.analysis.occlusion_result import Occlusion
