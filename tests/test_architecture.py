@@ -13,6 +13,7 @@ PACKAGE = Path(zfkeras.__file__).parent
 LEVELS = {
     "version": 0,
     "files": 0,
+    "types": 0,
     "image": 1,
     "results": 2,
     "protos": 0,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from zfkeras.image import Picture, encode, load
+from zfkeras.types import Json
 
 ImageLike = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 _EXIF_ORIENTATION = 0x0112
@@ -223,9 +224,7 @@ class Client:
             score_name=score_name,
         )
 
-    def ask(
-        self, signature: str, image: ImageLike, **inputs: Any
-    ) -> tuple[dict[str, Any], list[Picture]]:
+    def ask(self, signature: str, image: ImageLike, **inputs: Any) -> tuple[Json, list[Picture]]:
         """Asks any signature about an image.
 
         Args:
@@ -245,7 +244,7 @@ class Client:
         encoded.sort(key=lambda name: name != "input_bytes")
         return answer, [_picture(answer.pop(name)) for name in encoded]
 
-    def predict(self, signature: str, **inputs: Any) -> dict[str, Any]:
+    def predict(self, signature: str, **inputs: Any) -> Json:
         """Calls any signature with one instance.
 
         Args:
@@ -268,7 +267,7 @@ class Client:
         versions = self._ask("GET", self._path)["model_version_status"]
         return {int(version["version"]): version["state"] for version in versions}
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> Json:
         """Signatures of the model: inputs and outputs of each by name, as the server has them."""
         answer = self._ask("GET", f"{self._version_path}/metadata")
         return answer["metadata"]["signature_def"]["signature_def"]
@@ -290,7 +289,7 @@ class Client:
 _OCCLUSION_ARRAYS = "rows columns probabilities predicted predicted_classes activations".split()
 
 
-def _scored(answer: dict[str, Any]) -> tuple[dict[str, Any], str]:
+def _scored(answer: Json) -> tuple[Json, str]:
     """An answer whose scores are called probabilities, and what they are."""
     if "scores" not in answer:
         return answer, "probability"
@@ -307,7 +306,7 @@ def _message(response: httpx.Response) -> str:
     return re.sub(r"\Aassertion failed: \[(.*)\]\Z", r"\1", sentence, flags=re.DOTALL)
 
 
-def _json(value: Any) -> Any:
+def _json(value: object) -> object:
     return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
 
 

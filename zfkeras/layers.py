@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from zfkeras import ops
 from zfkeras.ops import Pair, Tensor
@@ -57,7 +58,7 @@ class MaxPoolWithArgmax2D(keras.layers.Layer):
         self.padding = padding
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
-    def call(self, inputs: Tensor, return_switches: bool = False) -> Any:
+    def call(self, inputs: Tensor, return_switches: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Pools `inputs`; see the class."""
         if not return_switches:
             return ops.max_pool(inputs, self.pool_size, self.strides, self.padding)
@@ -215,7 +216,7 @@ class PixelMean(keras.layers.Layer):
         """Returns `inputs` minus the mean, in the layer's compute dtype."""
         return keras.ops.cast(keras.ops.cast(inputs, "float32") - self.mean, self.compute_dtype)
 
-    def adapt(self, data: Any) -> None:
+    def adapt(self, data: ArrayLike | Iterable) -> None:
         """Sets the mean to that of `data`.
 
         Args:

@@ -5,13 +5,15 @@ that our nets also train on Keras' JAX backend; recording and using switches is 
 the functions concerned import themselves.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
+from zfkeras.types import Pair
+
 Tensor = Any  # a backend's tensor or a KerasTensor: neither library has a usable common type
-Pair = tuple[int, int]
 
 
 def ceil_padding(size: int, window: int, stride: int) -> Pair:
@@ -133,7 +135,7 @@ def max_unpool(
     targets = _checked(tf.reshape(switches, flat_shape), length)
 
     @tf.custom_gradient
-    def unpool(flat: Tensor) -> tuple[Tensor, Any]:
+    def unpool(flat: Tensor) -> tuple[Tensor, Callable]:
         kept = _keep_last(flat, targets, length) if overlap == "overwrite" else flat
 
         def adjoint(upstream: Tensor) -> Tensor:
@@ -203,7 +205,7 @@ def _pad_to_ceil(x: Tensor, pool_size: Pair, strides: Pair) -> tuple[Tensor, str
     return keras.ops.pad(x, [(0, 0), *ceil, (0, 0)], constant_values=-np.inf), "valid"
 
 
-def _pad_dynamically(x: Tensor, sizes: list[Any], pool_size: Pair, strides: Pair) -> Tensor:
+def _pad_dynamically(x: Tensor, sizes: list[Tensor], pool_size: Pair, strides: Pair) -> Tensor:
     import tensorflow as tf
 
     after = []
@@ -215,14 +217,16 @@ def _pad_dynamically(x: Tensor, sizes: list[Any], pool_size: Pair, strides: Pair
     return tf.pad(x, [[0, 0], [0, after[0]], [0, after[1]], [0, 0]], constant_values=lowest)
 
 
-def _size(x: Tensor, axis: int) -> Any:
+def _size(x: Tensor, axis: int) -> Tensor:
     """The size of an axis: an int where it is known, else a scalar tensor."""
     if x.shape[axis] is not None:
         return x.shape[axis]
     return keras.ops.shape(x)[axis]
 
 
-def _unpad_switches(switches: Tensor, padded_width: Any, width: Any, channels: Any) -> Tensor:
+def _unpad_switches(
+    switches: Tensor, padded_width: Tensor, width: Tensor, channels: Tensor
+) -> Tensor:
     """Switches over a map padded at its right and bottom, as positions in the unpadded map."""
     import tensorflow as tf
 
@@ -233,7 +237,7 @@ def _unpad_switches(switches: Tensor, padded_width: Any, width: Any, channels: A
     return switches - switches // row_size * overhang
 
 
-def _checked(targets: Tensor, length: Any) -> Tensor:
+def _checked(targets: Tensor, length: Tensor) -> Tensor:
     """`targets` if all lie in [0, length): the kernel of `_add_at` would abort the process."""
     import tensorflow as tf
 
@@ -252,7 +256,7 @@ def _checked(targets: Tensor, length: Any) -> Tensor:
         return tf.identity(targets)
 
 
-def _add_at(flat: Tensor, targets: Tensor, length: Any) -> Tensor:
+def _add_at(flat: Tensor, targets: Tensor, length: Tensor) -> Tensor:
     """(N, n) values added at their int64 targets in (N, length) zeros.
 
     The fused kernel is 10x faster than a scatter. It reads the targets alone; the window is only
@@ -276,7 +280,7 @@ def _add_at(flat: Tensor, targets: Tensor, length: Any) -> Tensor:
     return tf.reshape(total, [batch, length])
 
 
-def _keep_last(flat: Tensor, targets: Tensor, length: Any) -> Tensor:
+def _keep_last(flat: Tensor, targets: Tensor, length: Tensor) -> Tensor:
     """`flat` with zeros where a later value has the same target: placing by sum then overwrites."""
     import tensorflow as tf
 
@@ -286,7 +290,7 @@ def _keep_last(flat: Tensor, targets: Tensor, length: Any) -> Tensor:
     return tf.where(tf.gather(last, segments) == order, flat, 0)
 
 
-def _over_batch(targets: Tensor, length: Any) -> Tensor:
+def _over_batch(targets: Tensor, length: Tensor) -> Tensor:
     """Targets within each image as targets within the whole batch."""
     import tensorflow as tf
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from zfkeras.files import write_atomically
+from zfkeras.types import Json
 
 _SETTINGS = "settings"  # the entry that holds, as JSON, all fields that are no arrays
 _CLASS = "result"  # and, among them, the class
@@ -50,9 +51,9 @@ class Result:
             values.setdefault(name, part.of(**mine) if is_there else None)
         return cls(**values)
 
-    def flat(self) -> dict[str, Any]:
+    def flat(self) -> Json:
         """All fields by name, those of the parts instead of the parts."""
-        found: dict[str, Any] = {}
+        found: Json = {}
         for name, value in vars(self).items():
             if name not in self._parts:
                 found[name] = value
@@ -151,7 +152,7 @@ def _no_result(path: str | os.PathLike[str]) -> ValueError:
     )
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str | None]:
+def _read(path: str | os.PathLike[str]) -> tuple[Json, str | None]:
     """The fields in a file by name, and the class that was saved, if the file tells."""
     # Opened here, for np.load would leave a damaged file open.
     with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -161,7 +162,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str | None]:
     return found | {key: _tuples(value) for key, value in settings.items()}, name
 
 
-def _tuples(value: Any) -> Any:
+def _tuples(value: object) -> object:
     """JSON's lists as the tuples they were."""
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
@@ -171,7 +172,7 @@ def _names(cls: type[Result], required: bool = False) -> list[str]:
     return [f.name for f in fields if not required or f.default is dataclasses.MISSING]
 
 
-def _facts(values: dict[str, Any]) -> Iterator[str]:
+def _facts(values: Json) -> Iterator[str]:
     """Arrays by their shapes, other values as they are; what isn't there isn't said."""
     for name, value in values.items():
         if isinstance(value, np.ndarray):

@@ -15,6 +15,10 @@ from zfkeras.protos import PredictionLog
 FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
+# A signature and its inputs by name
+Example = tuple[str, Mapping[str, Any]]
+
+
 def _record(name: str, signature: str, inputs: Mapping[str, Any]) -> bytes:
     log = PredictionLog()
     request = log.predict_log.request
@@ -25,9 +29,7 @@ def _record(name: str, signature: str, inputs: Mapping[str, Any]) -> bytes:
     return log.SerializeToString()
 
 
-def write(
-    version: str | Path, name: str, requests: Iterable[tuple[str, Mapping[str, Any]]]
-) -> None:
+def write(version: str | Path, name: str, requests: Iterable[Example]) -> None:
     """Writes warm-up records into a SavedModel.
 
     Args:

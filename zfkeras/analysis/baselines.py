@@ -15,9 +15,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from zfkeras.data.inputs import Floats
 from zfkeras.graph.copies import FlatCopy
-
-Floats = NDArray[np.float32]
 
 _TOOLS = {  # tf-keras-vis' modules and classes
     "saliency": ("saliency", "Saliency"),
@@ -84,7 +83,7 @@ class Baseline:
             ]
         return np.stack(found).astype(np.float32)
 
-    def _find(self, layer: str | None) -> Any:
+    def _find(self, layer: str | None) -> keras.Layer:
         """The layer of the copy whose maps a CAM weighs."""
         convolutions = [x for x in self._copy.model.layers if hasattr(x, "filters")]
         if layer is not None:

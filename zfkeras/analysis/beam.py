@@ -40,6 +40,10 @@ class MergeResults(beam.CombineFn):
         return accumulator
 
 
+# (model, data set), made on the worker
+Load = Callable[[], tuple[Any, Any]]
+
+
 class TopActivations(beam.PTransform):
     """From the numbers of shards, 0 to `shards` - 1, to one {layer: TopActivations}.
 
@@ -68,7 +72,7 @@ class TopActivations(beam.PTransform):
 
     def __init__(
         self,
-        load: Callable[[], tuple[Any, Any]],
+        load: Load,
         shards: int,
         layers: Sequence[str] | None = None,
         **settings: Any,
@@ -88,7 +92,7 @@ class _SearchShard(beam.DoFn):
 
     def __init__(
         self,
-        load: Callable[[], tuple[Any, Any]],
+        load: Load,
         shards: int,
         layers: Sequence[str] | None,
         settings: dict[str, Any],

@@ -4,7 +4,6 @@ import dataclasses
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +13,7 @@ from zfkeras.graph.heads import LOGITS, SIGMOID, SOFTMAX, UNKNOWN, Head, head_of
 from zfkeras.graph.kinds import Role
 from zfkeras.graph.layer_kinds import ceiling, kind_of, op_name
 from zfkeras.graph.walking import Graph, Step, walk
+from zfkeras.types import Json
 
 PROBLEM, CAUTION, NOTE = LEVELS = ("problem", "caution", "note")
 
@@ -56,7 +56,7 @@ class ModelCheck:
         """Whether there is no problem."""
         return all(finding.level != PROBLEM for finding in self.findings)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Everything as JSON would have it."""
         return dataclasses.asdict(self) | {"ok": self.ok}
 
@@ -246,7 +246,7 @@ def _batch_norm(graph: Graph, _: list[Step]) -> Iterator[Finding]:
         )
 
 
-def _negative_scales(norm: Any) -> int:
+def _negative_scales(norm: keras.Layer) -> int:
     return int((np.asarray(norm.gamma) < 0).sum()) if norm.gamma is not None else 0
 
 

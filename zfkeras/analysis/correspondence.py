@@ -8,7 +8,6 @@ when random parts are hidden. Normalisation, ternary signs and pairs are spec G3
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -17,11 +16,11 @@ from tqdm import tqdm
 
 from zfkeras.analysis.classes import class_of_each
 from zfkeras.analysis.painting import paint, rectangle
-from zfkeras.data.inputs import check_images
+from zfkeras.data.inputs import Floats, check_images
+from zfkeras.data.pictures import Images
 from zfkeras.graph.predictor import Predictor
 from zfkeras.results import Result
 
-Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Masks = NDArray[np.bool_]
 
@@ -95,7 +94,7 @@ class Correspondence(Result):
 
 def correspondence(
     model: keras.Model,
-    images: Any,
+    images: Images,
     parts: Mapping[str, ArrayLike],
     layers: str | Sequence[str],
     patch_size: int | tuple[int, int] | None = None,

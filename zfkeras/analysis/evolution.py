@@ -9,7 +9,6 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -17,8 +16,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from zfkeras import image
+from zfkeras.analysis.strongest import TopActivations
 from zfkeras.analysis.top_activations import top_activations
-from zfkeras.data.stream import Stream, stream
+from zfkeras.data.stream import Dataset, Stream, stream
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
 from zfkeras.graph.feature_layers import convolutions
@@ -91,7 +91,7 @@ class FeatureEvolution(keras.callbacks.Callback):
 
     def __init__(
         self,
-        dataset: Any,
+        dataset: Dataset,
         layers: Sequence[str] | None = None,
         maps: Maps = 6,
         epochs: Collection[int] = PAPER_EPOCHS,
@@ -186,7 +186,7 @@ def chosen_maps(
 
 def snapshots(
     model: keras.Model,
-    dataset: Any,
+    dataset: Dataset,
     channels: Mapping[str, Sequence[int]],
     epoch: int,
     batch_size: int = 32,
@@ -214,7 +214,12 @@ def snapshots(
 
 
 def _snapshot(
-    deconv: DeconvNet, row: Stream, top: Any, channels: NDArray, epoch: int, batch_size: int
+    deconv: DeconvNet,
+    row: Stream,
+    top: TopActivations,
+    channels: NDArray,
+    epoch: int,
+    batch_size: int,
 ) -> Snapshot:
     keys, index = np.unique(top.keys[channels, 0], return_inverse=True)
     images, _, _ = row.pick(keys)

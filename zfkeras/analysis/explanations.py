@@ -21,7 +21,8 @@ from zfkeras.analysis.baselines import BASELINES, Baseline
 from zfkeras.analysis.classes import class_of_each
 from zfkeras.analysis.occlusion import Occluder
 from zfkeras.analysis.painting import a_fifth
-from zfkeras.data.inputs import check_images
+from zfkeras.data.inputs import Floats, check_images
+from zfkeras.data.pictures import Images
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
 from zfkeras.graph.copies import FlatCopy
@@ -29,7 +30,6 @@ from zfkeras.graph.feature_layers import last_maps
 from zfkeras.graph.predictor import Predictor
 from zfkeras.results import Result
 
-Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Explainer = Callable[[Floats, Integers], Floats]
 
@@ -107,7 +107,7 @@ class Explanations(Result):
 
 def explanations(
     model: keras.Model,
-    images: Any,
+    images: Images,
     methods: str | Sequence[str] = METHODS,
     classes: ArrayLike | None = None,
     settings: Settings | None = None,

@@ -19,11 +19,11 @@ from zfkeras.analysis.classes import class_of_each
 from zfkeras.analysis.explanations import METHODS, Settings, suited_maps
 from zfkeras.analysis.painting import paint
 from zfkeras.analysis.sanity import deletion_insertion, randomization, rank_correlation
-from zfkeras.data.inputs import check_images
+from zfkeras.data.inputs import Floats, check_images
+from zfkeras.data.pictures import Images
 from zfkeras.graph.predictor import Predictor
 from zfkeras.results import Result
 
-Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 
@@ -72,7 +72,7 @@ class Faithfulness(Result):
 
 def faithfulness(
     model: keras.Model,
-    images: Any,
+    images: Images,
     methods: str | Sequence[str] = METHODS,
     classes: ArrayLike | None = None,
     steps: int = 24,

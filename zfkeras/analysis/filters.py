@@ -5,7 +5,6 @@ frequencies, does layer 2 alias. Here each of these is a number, so that nets ca
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -191,7 +190,7 @@ def projection_aliasing(pixels: NDArray, stride: int, tolerance: float = 0.01) -
     return _ratio((power * lattice).sum((1, 2)), power.sum((1, 2)))
 
 
-def _convolution(model: keras.Model, layer: str | None) -> tuple[str, Any]:
+def _convolution(model: keras.Model, layer: str | None) -> tuple[str, keras.Layer]:
     """The path and the layer of a convolution, the first if none is named."""
     graph = walk(model)
     found = {s.path: s for s in graph.steps if isinstance(s.operation, keras.layers.Conv2D)}

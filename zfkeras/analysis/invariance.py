@@ -6,7 +6,6 @@ spec D: plain Euclidean distances, and those between features scaled to unit len
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -17,11 +16,12 @@ from tqdm import tqdm
 from zfkeras.analysis.classes import class_of_each
 from zfkeras.analysis.painting import paint
 from zfkeras.analysis.transforms import check_amounts, matrix, transform
-from zfkeras.data.inputs import check_images
+from zfkeras.data.inputs import Floats, check_images
+from zfkeras.data.pictures import Images
 from zfkeras.graph.predictor import Predictor
 from zfkeras.results import Result
+from zfkeras.types import Tensor
 
-Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 PAPER = {
@@ -72,7 +72,7 @@ class Invariance(Result):
 
 def invariance(
     model: keras.Model,
-    images: Any,
+    images: Images,
     layers: str | Sequence[str],
     classes: ArrayLike | None = None,
     transforms: Mapping[str, Sequence[float]] = PAPER,
@@ -168,7 +168,7 @@ class _Comparison:
         self.traced = tf.function(self.batch, autograph=False, reduce_retracing=True)
 
     def image(
-        self, image: Floats, maps: NDArray, fill: Floats, batch_size: int, bar: Any
+        self, image: Floats, maps: NDArray, fill: Floats, batch_size: int, bar: tqdm
     ) -> tuple[Floats, Floats, Floats]:
         """Distances (L, T), unit distances (L, T) and probabilities (T, classes)."""
         parts = []
@@ -183,7 +183,9 @@ class _Comparison:
         for start in range(0, len(maps), batch_size):
             yield maps[start : start + batch_size]
 
-    def batch(self, image: Any, maps: Any, fill: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def batch(
+        self, image: Tensor, maps: Tensor, fill: ArrayLike
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         moved = transform(tf.repeat(image, tf.shape(maps)[0], 0), maps, fill)
         # The image goes up in the same batch, so that doing nothing gives a distance of zero.
         probabilities, layers = self.predictor.tensors(tf.concat([image, moved], 0))

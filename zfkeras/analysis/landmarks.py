@@ -5,12 +5,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zfkeras import image
+from zfkeras.types import Json
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ def load_landmarks(
     )
 
 
-def _entries(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+def _entries(path: str | os.PathLike[str]) -> list[Json]:
     try:
         entries = json.loads(Path(path).read_text(encoding="utf-8"))
         names = [sorted(entry["parts"]) for entry in entries if entry["file"]]
@@ -92,7 +92,7 @@ def _unusable(path: str | os.PathLike[str], reason: str) -> ValueError:
     )
 
 
-def _each(entries: list[dict[str, Any]], key: str, path: str | os.PathLike[str]) -> list | None:
+def _each(entries: list[Json], key: str, path: str | os.PathLike[str]) -> list | None:
     """What every entry says under `key`, or None where none says anything."""
     known = [entry[key] for entry in entries if key in entry]
     if known and len(known) < len(entries):
@@ -106,7 +106,7 @@ def _fitting(size: Sequence[int], wanted: tuple[int, int]) -> tuple[float, NDArr
     return scale, (np.array(wanted) - scale * np.array(size)) / 2
 
 
-def _moved(places: Sequence[Any], moves: Sequence[tuple[float, NDArray]]) -> list[NDArray]:
+def _moved(places: Sequence[NDArray], moves: Sequence[tuple[float, NDArray]]) -> list[NDArray]:
     """Centres (of pixels) or boxes (edges between pixels) in the fitted pictures."""
     found = []
     for place, (scale, shift) in zip(places, moves, strict=True):

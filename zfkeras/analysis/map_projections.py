@@ -7,13 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zfkeras.analysis.plain_sweep import PlainSweep, watcher
-from zfkeras.data.inputs import check_images
-from zfkeras.data.pictures import pictures
+from zfkeras.data.inputs import Floats, check_images
+from zfkeras.data.pictures import Images, pictures
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
 from zfkeras.graph.predictor import Predictor
 
-Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 
@@ -94,7 +93,7 @@ def _keys(images: Floats) -> Integers:
 
 
 def pool_of(
-    model: keras.Model, layer: str, others: Any, images: Floats, batch_size: int
+    model: keras.Model, layer: str, others: Images | None, images: Floats, batch_size: int
 ) -> tuple[Floats, Floats]:
     """Other images (P, H, W, C) from any source, and the totals (P, maps) of a layer's maps there.
 

@@ -17,12 +17,12 @@ from zfkeras.analysis.map_projections import map_projections, pool_of
 from zfkeras.analysis.occlusion_result import Occlusion
 from zfkeras.analysis.painting import centres, paint, rectangle
 from zfkeras.analysis.plain_sweep import PlainSweep, Request, watcher
-from zfkeras.data.inputs import check_images, image_shape
+from zfkeras.data.inputs import Floats, check_images, image_shape
+from zfkeras.data.pictures import Images
 from zfkeras.deconvnet.rules import Rules
 from zfkeras.graph.copies import weights_digest
 from zfkeras.graph.predictor import Predictor
 
-Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 
@@ -100,9 +100,9 @@ class Occluder:
 
     def __call__(
         self,
-        images: Any,
+        images: Images,
         classes: ArrayLike | None = None,
-        others: Any = None,
+        others: Images | None = None,
         top_others: int = 8,
         progress: bool = False,
     ) -> Occlusion:
@@ -182,7 +182,7 @@ class Occluder:
 
 def occlusion(
     model: keras.Model,
-    images: Any,
+    images: Images,
     patch_size: int | tuple[int, int] = 45,
     strides: int | tuple[int, int] = 8,
     fill_value: ArrayLike | str = 128.0,
@@ -193,7 +193,7 @@ def occlusion(
     progress: bool = False,
     softmax: bool | None = None,
     scores: bool | str = True,
-    others: Any = None,
+    others: Images | None = None,
     top_others: int = 8,
     output: str | None = None,
     rules: Rules | None = None,
@@ -262,7 +262,7 @@ def _check_classes(is_scored: bool, classes: ArrayLike | None) -> None:
         )
 
 
-def _check_others(layer: str | None, others: Any, top_others: int) -> None:
+def _check_others(layer: str | None, others: Images | None, top_others: int) -> None:
     if not isinstance(top_others, int | np.integer) or top_others < 0:
         raise ValueError(
             "There must be some other images or none. Expected a whole number of at least 0. "

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zfkeras.analysis.painting import covers
+from zfkeras.data.inputs import Floats
 from zfkeras.results import Result
 
-Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 

@@ -1,20 +1,21 @@
 """The occluder of Fig. 7: a rectangle painted on raw pixels, and the places it goes to."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from zfkeras.types import Tensor
+
 
 def occlude(
     images: tf.Tensor,
     rows: tf.Tensor,
     columns: tf.Tensor,
-    patch_size: tuple[Any, Any],
-    fill_value: Any,
+    patch_size: tuple[Tensor, Tensor],
+    fill_value: ArrayLike,
 ) -> tf.Tensor:
     """Paints a rectangle around one place of each image, clipped at the borders.
 
@@ -66,7 +67,7 @@ def centres(length: int, size: int, step: int) -> NDArray[np.int64]:
     return np.arange(count) * step
 
 
-def covers(centre: Any, pixels: Any, size: Any) -> Any:
+def covers(centre: Tensor, pixels: Tensor, size: Tensor) -> Tensor:
     """Which pixels (L,) the occluders around the centres (N,) hide, as booleans (N, L).
 
     Arrays or tensors; `size` is a number or (N,).

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from zfkeras.analysis.painting import occlude
+from zfkeras.data.inputs import Floats
 from zfkeras.graph.predictor import Predictor, in_batches
 
-Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Watcher = Callable[[tf.Tensor], tuple[tf.Tensor | None, tf.Tensor | None]]
 

@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from zfkeras.analysis.explanations import Settings, explainer
+from zfkeras.data.inputs import Floats
 from zfkeras.graph.copies import ORDERS, FlatCopy, learned_layers, randomized
 from zfkeras.graph.predictor import Predictor
 
-Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 

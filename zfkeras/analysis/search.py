@@ -3,15 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from zfkeras.graph.walking import Graph, Step, walk
-
-Tensor = Any
+from zfkeras.types import Tensor
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ class Searcher:
         return shape[-1]
 
     def __call__(
-        self, batches: Sequence[Any], weakest: dict[str, tuple[np.ndarray, np.ndarray]]
+        self, batches: Sequence[tuple], weakest: dict[str, tuple[np.ndarray, np.ndarray]]
     ) -> list[dict[str, Found]]:
         """Searches one batch per replica.
 
@@ -91,11 +89,11 @@ class Searcher:
             for i in range(len(batches))
         ]
 
-    def _on_replicas(self, spread: Any, weakest: Any) -> dict[str, tuple]:
+    def _on_replicas(self, spread: tuple, weakest: Tensor) -> dict[str, tuple]:
         found = self.strategy.run(self._search, args=(spread, weakest))
         return tf.nest.map_structure(self.strategy.experimental_local_results, found)
 
-    def _search(self, batch: Any, weakest: Any) -> dict[str, tuple]:
+    def _search(self, batch: Tensor, weakest: Tensor) -> dict[str, tuple]:
         images, keys = batch
         # A ReLU fused into its convolution makes 0 of NaN, so that it would not be seen later.
         is_sound = tf.reduce_all(tf.math.is_finite(tf.cast(images, tf.float32)), [1, 2, 3])

@@ -1,7 +1,6 @@
 """What a batch of images adds to the result of a search."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
@@ -43,7 +42,7 @@ def added_by(
     return dataclasses.replace(added, files=_filled(added.files, place, names[images]))
 
 
-def _filled(files: np.ndarray, place: Any, names: np.ndarray) -> np.ndarray:
+def _filled(files: np.ndarray, place: tuple[np.ndarray, ...], names: np.ndarray) -> np.ndarray:
     files = files.astype(np.result_type(files, names))  # wide enough for the longest name
     files[place] = names
     return files

@@ -12,7 +12,6 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -29,7 +28,7 @@ from zfkeras.analysis.strongest import (
     save_results,
 )
 from zfkeras.analysis.tally import added_by, searched_without_units
-from zfkeras.data.stream import Batch, Stream, stream
+from zfkeras.data.stream import Batch, Dataset, Stream, stream
 from zfkeras.graph.feature_layers import convolutions
 from zfkeras.graph.walking import Step
 
@@ -45,7 +44,7 @@ __all__ = [
 
 def top_activations(
     model: keras.Model,
-    dataset: Any,
+    dataset: Dataset,
     layers: Sequence[str] | None = None,
     k: int = 9,
     batch_size: int = 32,

@@ -5,7 +5,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from zfkeras.data.pictures import Images
+from zfkeras.types import Tensor
 
 KINDS = ("vertical", "horizontal", "scale", "rotation")
 
@@ -31,7 +34,7 @@ def matrix(kind: str, amount: float) -> NDArray[np.float64]:
     return inverse / (factor or 1) + 0.0  # no minus zeros
 
 
-def transform(images: Any, matrices: Any, fill: Any) -> tf.Tensor:
+def transform(images: Images, matrices: Tensor, fill: ArrayLike) -> tf.Tensor:
     """Draws each image anew: bilinear, about its centre; what lies outside is filled.
 
     Args:

@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from PIL import Image
 from zfkeras import image
 from zfkeras.atlas.projecting import Winners
 from zfkeras.files import write_atomically
+from zfkeras.types import Json
 
 STYLE = 2  # to be raised with any change of what is drawn: finished atlases draw themselves anew
 LARGEST = 160  # side of a picture on the page of its map
@@ -65,7 +65,7 @@ class DrawnMap:
     column: int
 
     @classmethod
-    def from_json(cls, facts: dict[str, Any]) -> "DrawnMap":
+    def from_json(cls, facts: Json) -> "DrawnMap":
         """What `dataclasses.asdict` and JSON made of one."""
         sheet = facts["sheet"] and Sheet(**facts["sheet"])
         return cls(**facts | {"sheet": sheet, "mosaics": Sheet(**facts["mosaics"])})

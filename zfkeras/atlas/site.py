@@ -14,6 +14,7 @@ from zfkeras.atlas.sheets import DrawnMap
 from zfkeras.files import write_atomically
 from zfkeras.regions.receptive_field import ReceptiveField
 from zfkeras.report import page
+from zfkeras.types import Json
 
 CLASSES_NAMED, PREVIEWED = 3, 6
 
@@ -60,7 +61,7 @@ def write_index(
     folder: Path,
     title: str,
     results: Mapping[str, TopActivations],
-    layers: Sequence[dict[str, Any]],
+    layers: Sequence[Json],
     shown: Mapping[int, list[str]],
     image_size: Sequence[int],
 ) -> Path:
@@ -83,7 +84,7 @@ def about(
     size: Sequence[int | None],
     field: ReceptiveField | None,
     drawn: Sequence[DrawnMap],
-) -> dict[str, Any]:
+) -> Json:
     """What the overview says of a layer; `size` is (height, width) of its maps."""
     strongest = sorted(
         (one for one in drawn if one.sheet), key=lambda one: (-top.values[one.map, 0], one.map)
@@ -137,7 +138,7 @@ def _classes(top: TopActivations, means: np.ndarray) -> list[list[Any]]:
     return [[class_name(top, int(one)), _number(means[one])] for one in order if means[one] > 0]
 
 
-def _histogram(top: TopActivations, channel: int) -> dict[str, Any]:
+def _histogram(top: TopActivations, channel: int) -> Json:
     """The bins from the first to the last that is not empty; their width is a power of two."""
     counts = top.statistics.histogram[channel]
     filled = np.flatnonzero(counts)
@@ -150,12 +151,12 @@ def _histogram(top: TopActivations, channel: int) -> dict[str, Any]:
     }
 
 
-def _number(value: Any) -> float | None:
+def _number(value: float) -> float | None:
     """For JSON, in six digits; None for what is no finite number."""
     return float(f"{value:.6g}") if np.isfinite(value) else None
 
 
-def _script(path: Path, name: str, content: Any) -> Path:
+def _script(path: Path, name: str, content: Json | list) -> Path:
     """JSON in a script, since a page that was opened from a file may not fetch JSON."""
     arguments = f"{json.dumps(name)}, {json.dumps(content, separators=(',', ':'))}"
     return write_atomically(path, f"atlas.take({arguments});\n".encode())

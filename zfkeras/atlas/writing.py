@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import keras
 from tqdm import tqdm
@@ -18,18 +17,19 @@ from zfkeras.analysis.top_index import write_maps, write_units
 from zfkeras.atlas import projecting, sheets, site
 from zfkeras.atlas.projecting import Winners
 from zfkeras.atlas.sheets import DrawnMap
-from zfkeras.data.stream import Stream, stream
+from zfkeras.data.stream import Dataset, Stream, stream
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
 from zfkeras.files import write_atomically
 from zfkeras.graph.receptive_fields import receptive_field
 from zfkeras.graph.walking import Graph, walk
 from zfkeras.regions.receptive_field import ReceptiveField
+from zfkeras.types import Json
 
 
 def write_atlas(
     model: keras.Model,
-    dataset: Any,
+    dataset: Dataset,
     folder: str | os.PathLike[str],
     layers: Sequence[str] | None = None,
     k: int = 9,
@@ -106,7 +106,7 @@ def write_atlas(
     job = _Job(
         DeconvNet(model, rule=rule, rules=rules), row, root, 4 * math.prod(size), arrays, progress
     )
-    told: list[dict[str, Any]] = []
+    told: list[Json] = []
     seen: dict[int, list[str]] = {}
     for number, (layer, top) in enumerate(results.items()):
         stem, shape = site.place(number, layer), graph.shapes[graph.find(layer)][1:-1]
@@ -199,7 +199,7 @@ class _Job:
         return winners
 
 
-def _facts(origin: str, arrays: bool) -> dict[str, Any]:
+def _facts(origin: str, arrays: bool) -> Json:
     return {"origin": origin, "arrays": arrays, "style": sheets.STYLE}
 
 

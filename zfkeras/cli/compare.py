@@ -1,7 +1,7 @@
 """``zfkeras compare`` and ``faithfulness``: what heat maps are worth."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -9,6 +9,7 @@ from zfkeras.cli import options
 from zfkeras.cli.nets import class_names, open_model, open_rules
 from zfkeras.cli.quiet import load_tensorflow
 from zfkeras.cli.telling import gathered, say
+from zfkeras.types import Json
 
 if TYPE_CHECKING:
     from zfkeras.analysis.faithfulness import Faithfulness
@@ -125,7 +126,7 @@ def _tested(
     labels: Path | None,
     randomize: bool,
     quiet: bool,
-    head: dict[str, Any],
+    head: Json,
 ) -> "tuple[Faithfulness, Pictures, tuple[str, ...] | None]":
     """The tests of `compare` and `faithfulness`, the pictures, and the classes' names."""
     load_tensorflow()
@@ -158,7 +159,7 @@ def _usual_methods(few: bool) -> tuple[str, ...]:
     return tuple(method for method in METHODS if method not in slow)
 
 
-def _scores(found: "Faithfulness") -> dict[str, Any]:
+def _scores(found: "Faithfulness") -> Json:
     """Means over images: both areas and, where made, what shuffled weights leave of the maps."""
     columns = {way: area.mean(1) for way, area in found.areas().items()}
     if found.layers:

@@ -1,7 +1,6 @@
 """``zfkeras correspond``: whether a part means the same in every picture (Table 1, Fig. 8)."""
 
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -9,6 +8,7 @@ from zfkeras.cli import options
 from zfkeras.cli.nets import class_names, open_model
 from zfkeras.cli.quiet import load_tensorflow
 from zfkeras.cli.telling import layer_names, say
+from zfkeras.types import Json
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +42,7 @@ def correspond(
     net = open_model(model, imports)
     marks = load_landmarks(landmarks, input_size(net), images)
     names = class_names(net, model, labels, head)
-    chosen: dict[str, Any] = {"patch_size": patch_size, "draws": draws, "seed": seed, **head}
+    chosen: Json = {"patch_size": patch_size, "draws": draws, "seed": seed, **head}
     where = layer_names(net, layers, ("pool5", "fc7"))
     result = table1.run(net, marks, output, where, progress=not as_json, **chosen)
     result["fig8"] = fig8.run(net, marks, output, where[-1:], names, **chosen)

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from zfkeras.types import Json
+
 if TYPE_CHECKING:
     import keras
 
@@ -83,7 +85,7 @@ def user_module(name: str, option: str) -> ModuleType:
 
 
 def class_names(
-    net: "keras.Model", model: str, labels: Path | None, head: dict[str, Any]
+    net: "keras.Model", model: str, labels: Path | None, head: Json
 ) -> tuple[str, ...] | None:
     """The names of a model's classes where they are known, one for each score."""
     from zfkeras.graph.predictor import Predictor

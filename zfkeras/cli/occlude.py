@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -10,6 +10,7 @@ from zfkeras.cli import options
 from zfkeras.cli.nets import class_names, open_model, open_rules
 from zfkeras.cli.quiet import load_tensorflow
 from zfkeras.cli.telling import files_of, gathered, say_each, stems
+from zfkeras.types import Json
 
 if TYPE_CHECKING:
     from zfkeras.analysis.occlusion_result import Occlusion
@@ -105,10 +106,10 @@ def _draw_all(
 
 def _summary(
     found: "Occlusion", index: int, names: Sequence[str] | None, beside: Sequence[Path]
-) -> dict[str, Any]:
+) -> Json:
     from zfkeras.report import figures, occlusion as drawing
 
-    told: dict[str, Any] = {
+    told: Json = {
         "watched": drawing.watched(found, index, names),
         "whole": float(found.baseline_response[index]),
         "lowest": float(found.response[index].min()),
@@ -132,7 +133,7 @@ def _summary(
     return told
 
 
-def _lines(result: dict[str, Any]) -> list[str]:
+def _lines(result: Json) -> list[str]:
     top, left, bottom, right = result["lowest_box"]
     lines = [
         f"{result['image']}: {result['watched']} {result['whole']:.3f} -> {result['picture']}",

@@ -5,6 +5,8 @@ from typing import Any
 
 import typer
 
+from zfkeras.types import Json
+
 IMAGES = typer.Argument(..., help="Pictures, or folders of pictures.")
 MODEL = typer.Option("imagenette", help="A .keras file, or the bundled net: imagenette.")
 IMPORT = typer.Option(
@@ -28,7 +30,7 @@ OUTPUT_NAME = typer.Option(None, "--output-name", help="Of a net's several outpu
 
 def head_options(
     softmax: bool | None, sigmoid: bool, output: str | None, scores: bool = True
-) -> dict[str, Any]:
+) -> Json:
     """The options as the library's functions take them.
 
     Example:

@@ -1,7 +1,7 @@
 """``zfkeras project``: the projections of a layer's strongest maps."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -9,8 +9,11 @@ from zfkeras.cli import options
 from zfkeras.cli.nets import open_model, open_rules
 from zfkeras.cli.quiet import load_tensorflow
 from zfkeras.cli.telling import files_of, gathered, say_each, stems
+from zfkeras.types import Json
 
 if TYPE_CHECKING:
+    import keras
+
     from zfkeras.deconvnet.net import Projection
     from zfkeras.regions.receptive_field import ReceptiveField
 
@@ -67,7 +70,9 @@ def project(
     say_each(results, as_json, _lines)
 
 
-def said_field(net: Any, layer: str, image_size: tuple[int, int]) -> "ReceptiveField | None":
+def said_field(
+    net: "keras.Model", layer: str, image_size: tuple[int, int]
+) -> "ReceptiveField | None":
     """A layer's receptive field; where there is none to know, says why pictures are whole."""
     from zfkeras.graph.receptive_fields import field_or_reason
 
@@ -77,9 +82,7 @@ def said_field(net: Any, layer: str, image_size: tuple[int, int]) -> "ReceptiveF
     return field
 
 
-def _described(
-    found: "Projection", index: int, field: "ReceptiveField | None"
-) -> list[dict[str, Any]]:
+def _described(found: "Projection", index: int, field: "ReceptiveField | None") -> list[Json]:
     size = found.pixels.shape[2:4]
     return [
         {
@@ -94,7 +97,7 @@ def _described(
     ]
 
 
-def _lines(result: dict[str, Any]) -> list[str]:
+def _lines(result: Json) -> list[str]:
     lines = [f"{result['image']}: {result['layer']} -> {result['picture']}"]
     for one in result["maps"]:
         row, column = one["position"]

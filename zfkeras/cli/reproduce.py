@@ -10,6 +10,7 @@ import typer
 from zfkeras.cli import options, telling
 from zfkeras.cli.nets import class_names, open_model
 from zfkeras.cli.quiet import load_tensorflow
+from zfkeras.types import Json
 
 if TYPE_CHECKING:
     import keras
@@ -107,14 +108,14 @@ class _Job:
         return telling.layer_names(self.net, self.layers, usual)
 
 
-def _fig5(job: _Job) -> dict[str, Any]:
+def _fig5(job: _Job) -> Json:
     from zfkeras.experiments import fig5
 
     layers, chosen = job.where("norm1", "fc7"), {"classes": job.classes, "progress": job.progress}
     return fig5.run(job.net, job.pictures, job.output, layers, job.names, **chosen)
 
 
-def _fig7(job: _Job) -> dict[str, Any]:
+def _fig7(job: _Job) -> Json:
     from zfkeras.experiments import fig7
 
     chosen = {"patch_size": job.patch_size, "classes": job.classes, "progress": job.progress}
@@ -123,7 +124,7 @@ def _fig7(job: _Job) -> dict[str, Any]:
     return fig7.run(job.net, job.pictures, job.output, layer, job.names, others=others, **chosen)
 
 
-def _fig8(job: _Job) -> dict[str, Any]:
+def _fig8(job: _Job) -> Json:
     from zfkeras.experiments import fig8
 
     chosen = {"patch_size": job.patch_size, "progress": job.progress}
@@ -131,10 +132,10 @@ def _fig8(job: _Job) -> dict[str, Any]:
     return fig8.run(job.net, job.marks, job.output, layers, job.names, **chosen)
 
 
-def _table1(job: _Job) -> dict[str, Any]:
+def _table1(job: _Job) -> Json:
     from zfkeras.experiments import table1
 
-    chosen: dict[str, Any] = {"patch_size": job.patch_size, "progress": job.progress}
+    chosen: Json = {"patch_size": job.patch_size, "progress": job.progress}
     return table1.run(job.net, job.marks, job.output, job.where("pool5", "fc7"), **chosen)
 
 

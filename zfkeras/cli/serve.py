@@ -3,13 +3,14 @@
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from zfkeras.cli import options
 from zfkeras.cli.nets import open_model, open_rules
 from zfkeras.cli.quiet import load_tensorflow
+from zfkeras.types import Json
 
 if TYPE_CHECKING:
     from zfkeras.client import Client
@@ -170,7 +171,7 @@ def query(
 
 
 _SEVERAL = {"probability": "probabilities", "score": "scores"}
-_Answer = tuple[dict[str, Any], "list[Picture]"]
+_Answer = tuple[Json, "list[Picture]"]
 
 
 def _classify(client: "Client", image: Path) -> _Answer:
@@ -214,7 +215,7 @@ def _occlusion(client: "Client", image: Path, patch_size: int | None, fill_value
     return answer, [found.image, found.heat_map]
 
 
-def _text(answer: dict[str, Any]) -> str:
+def _text(answer: Json) -> str:
     """The answer to read: a line per class, or per value; of a grid only the extremes."""
     scores = next((name for name in _SEVERAL.values() if name in answer), "")
     if "classes" in answer:

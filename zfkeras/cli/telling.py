@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from zfkeras.cli import options
+from zfkeras.types import Json
 
 if TYPE_CHECKING:
     import keras
@@ -59,7 +60,7 @@ def file_name(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
 
 
-def say(result: dict[str, Any], path: Path, as_json: bool) -> None:
+def say(result: Json, path: Path, as_json: bool) -> None:
     """Writes the result to a JSON file; prints it, or where it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -82,9 +83,7 @@ def _score_lines(scores: dict[str, dict[str, float]]) -> list[str]:
     return lines
 
 
-def say_each(
-    results: list[dict[str, Any]], as_json: bool, lines: Callable[[dict[str, Any]], list[str]]
-) -> None:
+def say_each(results: list[Json], as_json: bool, lines: Callable[[Json], list[str]]) -> None:
     """Prints a result for each picture."""
     if as_json:
         typer.echo(json.dumps(results, indent=2))

@@ -3,7 +3,7 @@
 import json
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,6 +11,7 @@ from zfkeras.cli import options
 from zfkeras.cli.data import DATA_HELP, opened, report_skipped, warnings_as_lines
 from zfkeras.cli.nets import open_model
 from zfkeras.cli.quiet import load_tensorflow
+from zfkeras.types import Json
 
 if TYPE_CHECKING:
     from zfkeras.analysis.strongest import Results
@@ -109,7 +110,7 @@ def _result_files(part: Path) -> list[Path]:
     return files
 
 
-def _report(results: "Results", output: Path, as_json: bool, extra: dict[str, Any]) -> None:
+def _report(results: "Results", output: Path, as_json: bool, extra: Json) -> None:
     """Writes the tables and says what was found."""
     from zfkeras.analysis.top_index import write_maps, write_units
 

@@ -12,8 +12,11 @@ from zfkeras.cli import options
 from zfkeras.cli.data import DATA_HELP, open_source, report_skipped
 from zfkeras.cli.nets import open_model
 from zfkeras.cli.quiet import load_tensorflow
+from zfkeras.types import Json
 
 if TYPE_CHECKING:
+    import keras
+
     from zfkeras.data.sources import Source
     from zfkeras.training.recipes import Recipe
 
@@ -97,7 +100,7 @@ def train(
     _finish(net, output, architecture, source, history, seed, as_json)
 
 
-def _recipe(name: str, changes: list[str], shorthand: dict[str, Any]) -> "Recipe":
+def _recipe(name: str, changes: list[str], shorthand: Json) -> "Recipe":
     from zfkeras.training.recipes import recipe
 
     given = {key: value for key, value in shorthand.items() if value is not None}
@@ -133,7 +136,7 @@ def _build(
     width: float,
     fc_units: int | None,
     source: "Source",
-) -> tuple[Any, dict[str, Any]]:
+) -> tuple["keras.Model", Json]:
     """The net, and the arguments that make it again."""
     if settings.kernel_initializer == "paper" and width < 1:
         typer.echo(
@@ -162,9 +165,9 @@ def _build(
 
 
 def _finish(
-    net: Any,
+    net: "keras.Model",
     output: Path,
-    architecture: dict[str, Any],
+    architecture: Json,
     source: "Source",
     history: list[dict[str, float]],
     seed: int,

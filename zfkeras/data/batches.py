@@ -4,12 +4,11 @@ All randomness derives from (seed, epoch, position in the epoch), so that a trai
 killed and resumed sees exactly what it would have seen.
 """
 
-from typing import Any
-
 import tensorflow as tf
 
 from zfkeras.data import preprocess
 from zfkeras.data.sources import Source, options, parallel
+from zfkeras.types import Tensor
 
 _SHUFFLE_BUFFER = 50_000  # keys; a folder or array up to that size is shuffled perfectly
 
@@ -61,7 +60,7 @@ def training_batches(
         shuffle_seed = tf.cast(tf.random.split(epoch_seed, 1)[0, 0], tf.int64)
         keys = source.keys.shuffle(buffer, shuffle_seed, reshuffle_each_iteration=False)
 
-        def example(position: tf.Tensor, key: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        def example(position: tf.Tensor, key: Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             picture, label = source.fetch(*key) if isinstance(key, tuple) else source.fetch(key)
             example_seed = tf.random.fold_in(epoch_seed, position)
             return preprocess.training_example(picture, augmentation, example_seed), label
@@ -100,7 +99,7 @@ def evaluation_batches(
     """
     crop = preprocess.ten_crop if ten_crop else preprocess.centre_crop
 
-    def example(*key: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def example(*key: Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         picture, label = source.fetch(*key)
         return crop(preprocess.evaluation_picture(picture, image_size, scale), image_size), label
 

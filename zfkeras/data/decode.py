@@ -1,8 +1,8 @@
 """Encoded pictures to pixels, in the graph: whatever a JPEG or PNG holds, but never a bomb."""
 
-from typing import Any
-
 import tensorflow as tf
+
+from zfkeras.types import Tensor
 
 # About 8000 x 8000: 200 MB decoded. A few hundred bytes can claim far more than that.
 MAX_PIXELS = 2**26
@@ -81,7 +81,7 @@ def decode(
     )
 
 
-def _check_size(size: tf.Tensor, max_pixels: int) -> Any:
+def _check_size(size: tf.Tensor, max_pixels: int) -> Tensor:
     height, width = tf.unstack(tf.cast(size, tf.int64))
     return tf.debugging.Assert(
         (height > 0) & (width > 0) & (height <= max_pixels // tf.maximum(width, 1)),

@@ -1,12 +1,10 @@
 """What goes into a model: images of its size, from wherever the user has them."""
 
-from typing import Any
-
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from zfkeras.data.pictures import pictures
+from zfkeras.data.pictures import Images, pictures
 
 Floats = NDArray[np.float32]
 
@@ -41,7 +39,7 @@ def image_shape(model: keras.Model) -> tuple[int | None, ...]:
     return expected
 
 
-def check_images(model: keras.Model, images: Any, called: str = "images") -> Floats:
+def check_images(model: keras.Model, images: Images, called: str = "images") -> Floats:
     """The images as float32 (N, H, W, C), or an error that says why they do not fit the model.
 
     They may be an array, a picture, a folder or a `tf.data.Dataset`: see `zfkeras.data.pictures`.

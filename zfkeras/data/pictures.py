@@ -3,18 +3,21 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
 
 from zfkeras import image
 from zfkeras.data.walk import files_below
 
+Images: TypeAlias = ArrayLike | str | os.PathLike[str] | tf.data.Dataset
+
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 
 
-def pictures(source: Any, image_size: tuple[int | None, int | None] = (None, None)) -> NDArray:
+def pictures(source: Images, image_size: tuple[int | None, int | None] = (None, None)) -> NDArray:
     """Gathers images into one array.
 
     Args:
@@ -67,7 +70,7 @@ def picture_files(path: str | os.PathLike[str]) -> list[Path]:
     return files
 
 
-def _elements(dataset: Any) -> Iterator[NDArray]:
+def _elements(dataset: tf.data.Dataset) -> Iterator[NDArray]:
     for element in dataset.as_numpy_iterator():
         images = element[0] if isinstance(element, tuple) else element
         if isinstance(images, dict) or np.ndim(images) not in (3, 4):
@@ -79,7 +82,7 @@ def _elements(dataset: Any) -> Iterator[NDArray]:
         yield from images if np.ndim(images) == 4 else [images]
 
 
-def _stack(found: list[NDArray], image_size: Any, source: Any) -> NDArray:
+def _stack(found: list[NDArray], image_size: Any, source: Images) -> NDArray:
     if None not in image_size:
         found = [_fit(picture, image_size) for picture in found]
     shapes = {picture.shape for picture in found}

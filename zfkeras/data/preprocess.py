@@ -7,11 +7,11 @@ from it can be replayed. Pictures are RGB, 0..255.
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import tensorflow as tf
 
 from zfkeras.data.decode import cut, decode, encoded_size
+from zfkeras.types import Pair, Tensor
 
 CROPS = ("centre", "random", "ten")
 
@@ -68,7 +68,7 @@ class Augmentation:
             )
 
 
-def resize(image: tf.Tensor, size: Any) -> tf.Tensor:
+def resize(image: tf.Tensor, size: Tensor | Pair) -> tf.Tensor:
     """Resizes an image (H, W, C) to `size` (height, width): bilinear, antialiased; float32.
 
     >>> resize(tf.zeros((5, 7, 3)), (3, 4)).shape
@@ -100,7 +100,7 @@ def _covering(source: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     return tf.cast(tf.round(tf.cast(source, tf.float64) * scale), tf.int32)
 
 
-def crop_offsets(height: Any, width: Any, size: tuple[int, int]) -> tf.Tensor:
+def crop_offsets(height: Tensor, width: Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Top-left corners of the five crops of `size`, in the order TL, TR, BL, BR, centre.
 
     Args:

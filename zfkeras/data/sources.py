@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from zfkeras.data.decode import decode
+from zfkeras.types import Tensor
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Source:
     def examples(self) -> tf.data.Dataset:
         """The examples in order: (uint8 (H, W, 3), int64 ()) at the pictures' own sizes."""
 
-        def decoded(*key: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        def decoded(*key: Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             picture, label = self.fetch(*key)
             return (decode(picture) if picture.dtype == tf.string else picture), label
 
@@ -72,7 +73,7 @@ def options() -> tf.data.Options:
     return chosen
 
 
-def parallel(dataset: tf.data.Dataset, function: Callable[..., Any]) -> tf.data.Dataset:
+def parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
     """`dataset.map(function)` on all cores, in order."""
     return dataset.map(function, num_parallel_calls=os.cpu_count() or 1, deterministic=True)
 
@@ -162,7 +163,7 @@ def from_tfds(
 
 
 @contextmanager
-def _tfds_errors(name: str, split: str, data_dir: Any) -> Iterator[None]:
+def _tfds_errors(name: str, split: str, data_dir: str | os.PathLike[str] | None) -> Iterator[None]:
     """Turns what TFDS says of a data set that is not there into one error."""
     try:
         yield

@@ -7,16 +7,19 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from zfkeras.data import preprocess
 from zfkeras.data.folders import EXTENSIONS, image_folder
 from zfkeras.data.sources import Skipped, Source, first_line, options, parallel
+from zfkeras.types import Tensor
 
 Size = tuple[int | None, ...]
+Dataset: TypeAlias = "Stream | Source | tf.data.Dataset | str | os.PathLike[str] | ArrayLike"
 
 _NONE = np.int64(-1)  # the label of an image without one
 
@@ -85,7 +88,7 @@ class Stream:
                 f"others. Received: dataset={self.identity}"
             ) from error
 
-    def _numbered(self, number: tf.Tensor, key: Any) -> tuple[tf.Tensor, ...]:
+    def _numbered(self, number: tf.Tensor, key: Tensor) -> tuple[tf.Tensor, ...]:
         parts = key if isinstance(key, tuple) else (key,)
         image, label = self.read(*parts)
         return image, number, label, self.file(*parts)
@@ -139,14 +142,14 @@ def _pad(batch: tuple[tf.Tensor, ...], batch_size: int) -> tuple[tf.Tensor, ...]
     return images, keys, labels, tf.pad(files, missing)
 
 
-def _no_file(*_key: Any) -> tf.Tensor:
+def _no_file(*_key: Tensor) -> tf.Tensor:
     return tf.constant("")
 
 
 # === From whatever people have ===
 
 
-def stream(dataset: Any, size: Size, scale: float = 8 / 7, progress: bool = False) -> Stream:
+def stream(dataset: Dataset, size: Size, scale: float = 8 / 7, progress: bool = False) -> Stream:
     """Numbers the images of a data set.
 
     Args:
@@ -236,7 +239,7 @@ def _from_source(source: Source, size: Size, scale: float) -> Stream:
         )
     height_width = (int(size[0] or 0), int(size[1] or 0))
 
-    def read(*key: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def read(*key: Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         picture, label = source.fetch(*key)
         image = preprocess.evaluation_picture(picture, height_width, scale)
         return preprocess.centre_crop(image, height_width), label if source.class_names else _NONE
@@ -308,7 +311,7 @@ def _from_dataset(dataset: tf.data.Dataset, size: Size) -> Stream:
     return Stream(dataset, read, file, known, (), f"tf.data.Dataset of {known} images")
 
 
-def _check_shape(shape: Any, size: Size, received: Any) -> None:
+def _check_shape(shape: Sequence[int | None], size: Size, received: Any) -> None:
     dimensions = tuple(shape)
     fits = len(dimensions) == 3 and all(
         None in (mine, wanted) or mine == wanted

@@ -1,14 +1,13 @@
 """Adjoints of convolutions (spec C2.3) where something beats TensorFlow's own."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from zfkeras.regions.windows import Windows
+from zfkeras.types import Tensor
 
-Tensor = Any
 Size = tuple[int, int]
 
 

@@ -4,19 +4,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from zfkeras.data.pictures import Images
 from zfkeras.graph.walking import IMAGES, Graph
+from zfkeras.types import Tensor
 
 Position = str | tuple[int, int]
 
 
-def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
+def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
     """Raises unless `value` is one of those allowed."""
     if value not in allowed:
         raise ValueError(f"`{name}` must be one of {tuple(allowed)}. Received: {name}={value!r}")
 
 
-def check_pixels(images: Any, graph: Graph) -> np.ndarray:
+def check_pixels(images: Images, graph: Graph) -> np.ndarray:
     """`images` in the model's dtype, if they fit it."""
     array, shape = np.asarray(images), graph.shapes[IMAGES]
     if array.dtype.kind not in "uif":
@@ -43,7 +46,7 @@ def check_pixels(images: Any, graph: Graph) -> np.ndarray:
     return array
 
 
-def check_channels(channels: Any, depth: int, layer: str) -> int | list[int]:
+def check_channels(channels: Tensor, depth: int, layer: str) -> int | list[int]:
     """A number of channels, or the channels themselves."""
     if channels is None:
         return list(range(depth))
@@ -89,7 +92,7 @@ def check_inside(position: Any, size: tuple[int, int], layer: str) -> tuple[int,
     return row, column
 
 
-def check_batch_size(batch_size: Any) -> None:
+def check_batch_size(batch_size: object) -> None:
     """Raises unless `batch_size` is a positive integer."""
     if not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise ValueError(f"`batch_size` must be an int >= 1. Received: batch_size={batch_size!r}")
@@ -105,7 +108,7 @@ def check_projections(pixels: np.ndarray, layer: str) -> None:
         )
 
 
-def check_units(units: Any, allowed: tuple[int, ...], layer: str) -> np.ndarray:
+def check_units(units: ArrayLike, allowed: tuple[int, ...], layer: str) -> np.ndarray:
     """`units` as int64 (U, 4), if all lie in the layer's maps of the images."""
     array = np.asarray(units)
     if array.size == 0:

@@ -5,12 +5,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from zfkeras.deconvnet.reverse import as_dense, blank
+from zfkeras.deconvnet.reverse import Signal, as_dense, blank
 from zfkeras.deconvnet.rules import Call, OneChannel, Rules, has_logits, rules_for
 from zfkeras.graph.layer_kinds import preactivation
 from zfkeras.graph.walking import IMAGES, Graph, Step, Values
+from zfkeras.types import Tensor
 
-Tensor = Any
 _ROWS = tf.TensorSpec((None,), tf.int32)
 
 
@@ -66,7 +66,7 @@ class BackwardPass:
     def descend(self, seed: OneChannel, kept: Values) -> Tensor:
         """Takes a signal from the layer down to the pixels, step by step."""
         is_dense = len(kept[self.target].shape) == 2
-        signals: dict[int, Any] = {self.target: seed.dense()[:, 0, 0] if is_dense else seed}
+        signals: dict[int, Signal] = {self.target: seed.dense()[:, 0, 0] if is_dense else seed}
         for step in reversed(self.steps):
             call = Call(step, tuple(kept[i] for i in step.inputs), kept[step.outputs[0]])
             signal = _signal_at(step, signals, kept)
@@ -136,13 +136,13 @@ class BackwardPass:
             ),
         )
 
-    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+    def once(self, key: object, make: Callable[[], Any]) -> Any:
         """What `make` makes, which is made on the first call and kept under `key`."""
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
 
-    def _trace(self, key: Any, function: Callable, specs: Callable[[], tuple]) -> Any:
+    def _trace(self, key: object, function: Callable, specs: Callable[[], tuple]) -> Any:
         traced = tf.function(function, autograph=False)
         return self.once(key, lambda: traced.get_concrete_function(*specs()))
 
@@ -157,7 +157,7 @@ def strongest(maps: Tensor) -> tuple[Tensor, Tensor]:
     return tf.gather(flat, units, axis=2, batch_dims=2), units
 
 
-def _signal_at(step: Step, signals: dict[int, Any], kept: Values) -> Any:
+def _signal_at(step: Step, signals: dict[int, Signal], kept: Values) -> Signal:
     """The signal at a step's output; a list where it has several, zeros where none came down."""
     found = [signals.pop(i, None) for i in step.outputs]
     if len(found) == 1:
@@ -167,7 +167,7 @@ def _signal_at(step: Step, signals: dict[int, Any], kept: Values) -> Any:
     return [blank(kept[i], some) if x is None else as_dense(x) for x, i in pairs]
 
 
-def _as_list(signal: Any) -> list[Any]:
+def _as_list(signal: Tensor) -> list[Signal]:
     return list(signal) if isinstance(signal, list | tuple) else [signal]
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
+from zfkeras.data.pictures import Images
 from zfkeras.deconvnet.arguments import (
     Position,
     check_batch_size,
@@ -24,8 +25,7 @@ from zfkeras.deconvnet.local.units import UnitJob, UnitProjections
 from zfkeras.deconvnet.rules import METHODS, OVERLAPS, Rules, check_rules
 from zfkeras.graph.walking import Graph, walk
 from zfkeras.results import Result
-
-Tensor = Any
+from zfkeras.types import Tensor
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -112,7 +112,7 @@ class DeconvNet:
 
     def project(
         self,
-        images: Any,
+        images: Images,
         layer: str,
         channels: int | Sequence[int] | None = 1,
         position: Position = "max",
@@ -166,9 +166,9 @@ class DeconvNet:
 
     def project_units(
         self,
-        images: Any,
+        images: Images,
         layer: str,
-        units: Any,
+        units: ArrayLike,
         batch_size: int = 64,
         progress: bool = False,
     ) -> UnitProjections:
@@ -213,9 +213,9 @@ class DeconvNet:
 
     def iterate_units(
         self,
-        images: Any,
+        images: Images,
         layer: str,
-        units: Any,
+        units: ArrayLike,
         batch_size: int = 64,
         progress: bool = False,
     ) -> Iterator[tuple[np.ndarray, UnitProjections]]:
@@ -283,7 +283,7 @@ _Part = tuple[_Chosen, slice, np.ndarray]  # some of the chosen units' pixels, a
 
 
 def _one_each(
-    way: BackwardPass, images: Tensor, wanted: Any, position: Any, _: int
+    way: BackwardPass, images: Tensor, wanted: Tensor, position: Position, _: int
 ) -> Iterator[_Part]:
     """One unit for each image, up and down in one graph: the pools needn't run twice."""
     channels = tf.fill([len(images)], -1 if isinstance(wanted, int) else wanted[0])
@@ -293,7 +293,7 @@ def _one_each(
 
 
 def _several(
-    way: BackwardPass, images: Tensor, wanted: Any, position: Any, batch_size: int
+    way: BackwardPass, images: Tensor, wanted: Tensor, position: Position, batch_size: int
 ) -> Iterator[_Part]:
     """Several units for each image, which goes up once."""
     size = tuple(images.shape[1:])

@@ -9,8 +9,9 @@ precision.
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+import keras
 import tensorflow as tf
 
 from zfkeras import ops
@@ -23,8 +24,7 @@ from zfkeras.deconvnet.adjoints import (
 from zfkeras.graph.layer_kinds import ceiling, linear_part
 from zfkeras.graph.layer_windows import pair, sliding
 from zfkeras.graph.walking import Step
-
-Tensor = Any
+from zfkeras.types import Pair, Tensor
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Call:
     output: Tensor
 
     @property
-    def layer(self) -> Any:
+    def layer(self) -> keras.Operation:
         """The layer or functional operation that was called."""
         return self.step.operation
 
@@ -67,7 +67,7 @@ class OneChannel:
     depth: int
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> tf.DType:
         """Of the maps."""
         return self.maps.dtype
 
@@ -77,7 +77,10 @@ class OneChannel:
         return self.maps[..., None] * chosen[:, None, None, :]
 
 
-def as_dense(signal: Any) -> Any:
+Signal: TypeAlias = Tensor | OneChannel
+
+
+def as_dense(signal: Signal) -> Tensor:
     """`signal` with its zeros, if it is one that leaves them out."""
     return signal.dense() if isinstance(signal, OneChannel) else signal
 
@@ -99,16 +102,16 @@ class Rule:
     one_channel: bool = False
     in_place: bool = False
 
-    def __call__(self, call: Call, signal: Any) -> Any:
+    def __call__(self, call: Call, signal: Signal) -> Signal:
         """Takes the signal one layer down."""
         return self.down(call, signal if self.one_channel else as_dense(signal))
 
 
-def _identity(_: Call, signal: Any) -> Any:
+def _identity(_: Call, signal: Signal) -> Signal:
     return signal
 
 
-def _rectify(_: Call, signal: Any) -> Any:
+def _rectify(_: Call, signal: Signal) -> Signal:
     if isinstance(signal, OneChannel):
         return OneChannel(tf.nn.relu(signal.maps), signal.channels, signal.depth)
     return tf.nn.relu(signal)
@@ -189,12 +192,12 @@ def pull_back(
     return list(tape.gradient(output, list(inputs), signal, unconnected_gradients="zero"))
 
 
-def _linear_adjoint(call: Call, signal: Any) -> Any:
+def _linear_adjoint(call: Call, signal: Signal) -> Signal:
     linear = linear_part(call.layer)
     return pull_back(linear, call.blank_inputs(signal), signal)
 
 
-def _convolution_adjoint(call: Call, signal: Any) -> Any:
+def _convolution_adjoint(call: Call, signal: Signal) -> Signal:
     """The adjoint of a Conv2D, by the cheapest of several exact ways."""
     conv, shape = call.layer, call.inputs[0].shape
     if tuple(conv.dilation_rate) != (1, 1):
@@ -224,7 +227,7 @@ linear_adjoint = Rule(_linear_adjoint, reads=())
 """The transpose of the other layers that can have an activation built in, without it."""
 
 
-def _pooling(pool: Any) -> tuple[Any, Any, str]:
+def _pooling(pool: keras.Layer) -> tuple[Pair, Pair, str]:
     window = pair(pool.pool_size)
     return window, pair(pool.strides or window), pool.padding
 

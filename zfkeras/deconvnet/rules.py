@@ -8,8 +8,8 @@ are ready to be registered for layers of your own, as in
 
 import difflib
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 import keras
 
@@ -48,7 +48,8 @@ __all__ = [
     "unpool",
 ]
 
-Rules = Mapping[Any, Any]
+RuleKey: TypeAlias = type | Callable | str
+Rules: TypeAlias = Mapping[RuleKey, Rule | Callable]
 """{layer class, activation function, or the name of one or of an operation: rule}."""
 
 METHODS = ("deconvnet", "guided", "gradient")
@@ -131,7 +132,7 @@ def has_logits(step: Step, user: Rules) -> bool:
 # === The user's own rules ===
 
 
-def check_rules(rules: Any, steps: Iterable[Step]) -> None:
+def check_rules(rules: Rules | None, steps: Iterable[Step]) -> None:
     """Raises unless `rules` are rules, and says which of them no step goes by.
 
     Raises:
@@ -156,7 +157,7 @@ def check_rules(rules: Any, steps: Iterable[Step]) -> None:
             _say_unused(key, sorted({known for known in keys if isinstance(known, str)}))
 
 
-def _say_unused(key: Any, names: list[str]) -> None:
+def _say_unused(key: RuleKey, names: list[str]) -> None:
     if isinstance(key, str):
         close = difflib.get_close_matches(key, names, n=3)
         hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
@@ -169,7 +170,7 @@ def _say_unused(key: Any, names: list[str]) -> None:
     )
 
 
-def _users_rule(keys: Iterable[Any], user: Rules) -> Rule | None:
+def _users_rule(keys: Iterable[RuleKey], user: Rules) -> Rule | None:
     """The user's rule for the first of some keys; names match whatever their case."""
     for key in keys if user else ():
         for given, rule in user.items():
@@ -178,7 +179,7 @@ def _users_rule(keys: Iterable[Any], user: Rules) -> Rule | None:
     return None
 
 
-def _matches(given: Any, key: Any) -> bool:
+def _matches(given: RuleKey, key: RuleKey) -> bool:
     if isinstance(given, str) and isinstance(key, str):
         return _plain(given) == _plain(key)
     return given is key
@@ -188,13 +189,13 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _keys(operation: Any) -> Iterator[Any]:
+def _keys(operation: keras.Operation) -> Iterator[RuleKey]:
     """What a rule for an operation may be registered by: its classes, then its name."""
     yield from type(operation).__mro__
     yield type(operation).__name__
 
 
-def _activation_keys(function: Any) -> Iterator[Any]:
+def _activation_keys(function: Callable | None) -> Iterator[RuleKey]:
     """The same for an activation: the function, then its name."""
     if function is not None:
         yield function
@@ -228,7 +229,7 @@ def _no_rule(step: Step, method: str, what: str) -> ValueError:
     )
 
 
-def _described(thing: Any) -> str:
+def _described(thing: object) -> str:
     """The name of a layer's type, with the settings that matter, or of a function."""
     if isinstance(thing, keras.layers.ReLU):
         return f"ReLU with negative_slope={thing.negative_slope}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from zfkeras import image
 from zfkeras.analysis.occlusion import occlusion
@@ -20,6 +21,7 @@ from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.graph.predictor import Predictor
 from zfkeras.image import Picture
 from zfkeras.saved_model import export
+from zfkeras.types import Json
 
 _START_SECONDS, _STOP_SECONDS = 120, 10
 
@@ -31,7 +33,7 @@ def serve(
     layer: str,
     folder: Path,
     say: Callable[[str], None],
-) -> dict[str, Any]:
+) -> Json:
     """Exports a net, serves it, and asks all three signatures about one picture.
 
     Returns:
@@ -118,7 +120,7 @@ def _stop(process: subprocess.Popen) -> None:
 
 def ask(
     client: Client, net: keras.Model, photo: Picture, layer: str
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[Json], list[Json]]:
     """Asks each signature about a picture, and holds the server against the library.
 
     Returns:
@@ -156,7 +158,7 @@ def ask(
 def differences(client: Client, net: keras.Model, pixels: Picture, layer: str) -> dict[str, str]:
     """How far the server's answers are from the library's, for the very same pixels."""
     patch = a_fifth(pixels.shape[:2])
-    same: dict[str, Any] = {"pixels": pixels.tolist()}
+    same: Json = {"pixels": pixels.tolist()}
     classes = client.predict("classify_pixels", **same)
     unit = client.predict("deconv_pixels", **same, layer=layer, channel=-1)
     hidden = client.predict("occlusion_pixels", **same, patch_size=patch, fill_value=128.0)
@@ -176,7 +178,7 @@ def differences(client: Client, net: keras.Model, pixels: Picture, layer: str) -
     }
 
 
-def _largest(own: np.ndarray, other: Any) -> float:
+def _largest(own: np.ndarray, other: ArrayLike) -> float:
     return float(np.abs(own - np.asarray(other)).max())
 
 

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +17,7 @@ from zfkeras.report import figures, page, views
 from zfkeras.training import fit as training
 from zfkeras.training.evaluation import evaluate
 from zfkeras.training.recipes import recipe
+from zfkeras.types import Json
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Trained:
     unseen: Scenes
     probabilities: np.ndarray
 
-    def view(self, budget: Budget) -> dict[str, Any]:
+    def view(self, budget: Budget) -> Json:
         """What the page shows of it."""
         columns = {name: [epoch[name] for epoch in self.history] for name in self.history[0]}
         right = (self.probabilities.argmax(axis=1) == self.unseen.labels).mean()

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -20,6 +19,7 @@ from zfkeras.graph.receptive_fields import receptive_field
 from zfkeras.image import Picture, Pictures
 from zfkeras.models.loading import load_class_names, load_model
 from zfkeras.report import figures, occlusion as drawing, views
+from zfkeras.types import Json
 
 CREDITS = {
     "china.jpg": "Photograph by danielbuechele, CC BY 2.0, from scikit-learn.",
@@ -60,13 +60,11 @@ def photographs(net: Net) -> dict[str, Picture]:
     }
 
 
-def look(
-    budget: Budget, net: Net, photos: dict[str, Picture], folder: Path
-) -> list[dict[str, Any]]:
+def look(budget: Budget, net: Net, photos: dict[str, Picture], folder: Path) -> list[Json]:
     """Classifies photographs and projects the strongest maps of several layers."""
     pictures = np.stack(list(photos.values()))
     probabilities = Predictor(net.model)(pictures).scores
-    looks: list[dict[str, Any]] = [
+    looks: list[Json] = [
         {
             "name": name,
             "picture": picture,
@@ -90,15 +88,13 @@ def look(
 # === Occlude ===
 
 
-def occlude(
-    budget: Budget, net: Net, photos: dict[str, Picture], folder: Path
-) -> list[dict[str, Any]]:
+def occlude(budget: Budget, net: Net, photos: dict[str, Picture], folder: Path) -> list[Json]:
     """Hides each part of each photograph in turn."""
     pictures = np.stack(list(photos.values()))
     return _occlude(budget, net, pictures, list(photos), folder, part=1 / 5)
 
 
-def occlude_known(budget: Budget, trained: Trained, folder: Path) -> list[dict[str, Any]]:
+def occlude_known(budget: Budget, trained: Trained, folder: Path) -> list[Json]:
     """The same for two generated images, where it is known what the net should look at.
 
     Their objects are large, and so is the occluder.
@@ -124,7 +120,7 @@ def _occlude(
     titles: Sequence[str],
     folder: Path,
     part: float,
-) -> list[dict[str, Any]]:
+) -> list[Json]:
     side, layer = min(input_size(net.model)), budget.layers[-1]
     found = occlusion(
         net.model,

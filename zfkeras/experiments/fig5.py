@@ -11,6 +11,7 @@ from zfkeras.analysis.invariance import Invariance, invariance
 from zfkeras.image import Pictures
 from zfkeras.report import invariance as report
 from zfkeras.report.figures import class_name, save
+from zfkeras.types import Json
 
 
 def run(
@@ -21,7 +22,7 @@ def run(
     class_names: Sequence[str] | None = None,
     progress: bool = False,
     **options: Any,
-) -> dict[str, Any]:
+) -> Json:
     """Measures, draws and saves; returns what JSON should say.
 
     Args:
@@ -48,12 +49,12 @@ def run(
     return {**paths, "arrays": str(arrays), "layers": summary(found, class_names)}
 
 
-def summary(found: Invariance, class_names: Sequence[str] | None) -> dict[str, Any]:
+def summary(found: Invariance, class_names: Sequence[str] | None) -> Json:
     """Means over images: how far a small and the largest step take each layer, and the answer.
 
     "small" is the transform next to none, "largest" the one farthest from it (half a turn).
     """
-    rows: dict[str, Any] = {
+    rows: Json = {
         "classes": [class_name(number, class_names) for number in found.classes],
         "p": found.baseline_probabilities.round(4).tolist(),
         "score_name": found.score_name,

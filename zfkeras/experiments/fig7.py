@@ -12,6 +12,7 @@ from zfkeras.analysis.occlusion_result import Occlusion
 from zfkeras.analysis.painting import a_fifth
 from zfkeras.image import Pictures
 from zfkeras.report import occlusion as drawing
+from zfkeras.types import Json
 
 
 def run(
@@ -25,7 +26,7 @@ def run(
     others: Pictures | None = None,
     progress: bool = False,
     **options: Any,
-) -> dict[str, Any]:
+) -> Json:
     """Measures, draws and saves; returns what JSON should say.
 
     Args:
@@ -73,7 +74,7 @@ def run(
     }
 
 
-def _told(found: Occlusion, number: int, class_names: Sequence[str] | None) -> dict[str, Any]:
+def _told(found: Occlusion, number: int, class_names: Sequence[str] | None) -> Json:
     """Where hiding hurts the class most and where it hurts the map most."""
     activation = found.activation[number]
     row, column = np.unravel_index(activation.argmin(), activation.shape)

@@ -11,6 +11,7 @@ from zfkeras.analysis.landmarks import Landmarks
 from zfkeras.analysis.painting import a_fifth
 from zfkeras.report.correspondence import masked_parts
 from zfkeras.report.figures import class_name, save
+from zfkeras.types import Json
 
 
 def run(
@@ -20,7 +21,7 @@ def run(
     layers: Sequence[str],
     class_names: Sequence[str] | None = None,
     **options: Any,
-) -> dict[str, Any]:
+) -> Json:
     """Hides, draws and saves; returns what JSON should say.
 
     Args:

@@ -15,6 +15,7 @@ from zfkeras.experiments.fig8 import measure
 from zfkeras.graph.predictor import Predictor
 from zfkeras.report.correspondence import cover, scores, table, verdict
 from zfkeras.report.figures import save
+from zfkeras.types import Json
 
 PAPER = {
     "layer 5": {"right eye": 0.067, "left eye": 0.069, "nose": 0.079, "random": 0.107},
@@ -31,7 +32,7 @@ def run(
     seed: int = 0,
     progress: bool = False,
     **options: Any,
-) -> dict[str, Any]:
+) -> Json:
     """Measures, draws and saves; returns what JSON should say.
 
     Args:
@@ -63,7 +64,7 @@ def run(
     return result | {"table": str(folder / "table1.md")}
 
 
-def told(found: Correspondence) -> dict[str, Any]:
+def told(found: Correspondence) -> Json:
     """The table and what it says, by either measure."""
     return {
         measure: {
@@ -141,7 +142,7 @@ def _area(boxes: NDArray, size: tuple[int, int]) -> int:
     return int(hidden.sum())
 
 
-def _markdown(result: dict[str, Any]) -> str:
+def _markdown(result: Json) -> str:
     titles = {
         "distances": "Mean feature sign change, as in the paper (low: the part corresponds)",
         "agreements": "Agreement beyond chance, Cohen's kappa (high: the part corresponds)",

@@ -12,6 +12,7 @@ import numpy as np
 
 from zfkeras.graph.heads import SIGMOID, SOFTMAX, head_of
 from zfkeras.graph.walking import IMAGES, Step, walk
+from zfkeras.types import Tensor
 
 ORDERS = ("cascading", "independent")
 
@@ -65,7 +66,7 @@ class FlatCopy:
             if getattr(original, "weights", ()):
                 copy.set_weights(original.get_weights())
 
-    def _fresh(self, step: Step, linear: bool) -> Any:
+    def _fresh(self, step: Step, linear: bool) -> keras.Layer:
         """A new operation like the step's, the same one for each call of a shared layer."""
         original = step.operation
         if id(original) not in self._made:
@@ -76,7 +77,7 @@ class FlatCopy:
         return self._made[id(original)][1]
 
 
-def _remade(original: Any, config: dict[str, Any]) -> Any:
+def _remade(original: keras.Operation, config: dict[str, Any]) -> keras.Operation:
     """A new operation from a configuration; one that has none but no weights either is borrowed."""
     try:
         return type(original).from_config(config)
@@ -93,11 +94,11 @@ def _remade(original: Any, config: dict[str, Any]) -> Any:
 class _Borrowed(keras.layers.Layer):
     """Calls another layer, which gets no node by it: Lambdas, say, can't be made from configs."""
 
-    def __init__(self, original: Any, name: str) -> None:
+    def __init__(self, original: keras.Operation, name: str) -> None:
         super().__init__(name=name)
         self._original = [original]  # in a list, so that it keeps its place in its own model
 
-    def call(self, *inputs: Any, **options: Any) -> Any:
+    def call(self, *inputs: Tensor, **options: object) -> Tensor:
         return self._original[0](*inputs, **options)
 
 
@@ -143,12 +144,12 @@ def weights_digest(model: keras.Model) -> int:
     )
 
 
-def learned_layers(model: keras.Model) -> list[Any]:
+def learned_layers(model: keras.Model) -> list[keras.Layer]:
     """The layers that training changes, from the bottom up."""
     return [layer for layer in model.layers if _learned(layer)]
 
 
-def _learned(layer: Any) -> list[Any]:
+def _learned(layer: keras.Layer) -> list[keras.Layer]:
     """The weights that training would change, were the layer not frozen."""
     frozen, layer.trainable = layer.trainable, True
     learned = list(layer.trainable_weights)

@@ -7,8 +7,7 @@ from typing import Any
 
 from zfkeras.graph.layer_windows import Size, here
 from zfkeras.regions.windows import Windows
-
-Tensor = Any
+from zfkeras.types import Tensor
 
 
 class Role(enum.Enum):

@@ -6,7 +6,7 @@ export all look a layer up here and act by its `Kind`. To teach them a layer is 
 """
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,8 @@ from zfkeras.graph.kinds import UNKNOWN, Kind, Role
 from zfkeras.graph.layer_windows import Size
 from zfkeras.graph.walking import Slot, Step
 from zfkeras.regions.windows import Windows
+from zfkeras.types import Tensor
 
-Tensor = Any
 L = keras.layers
 
 
@@ -50,7 +50,7 @@ def kind_of(step: Step) -> Kind:
     return replace(kind, role=Role.AFFINE) if constants and kind.role is Role.MERGE else kind
 
 
-def layer_kind(layer: Any) -> Kind:
+def layer_kind(layer: keras.Layer) -> Kind:
     """The kind of a layer that is called on one input."""
     return kind_of(Step(layer, layer.name, (0,), (1,), ((Slot(0),), {})))
 
@@ -78,7 +78,7 @@ def windows_of(step: Step, size: Size) -> Windows:
     )
 
 
-def linear_part(layer: Any) -> Callable[[Tensor], Tensor]:
+def linear_part(layer: keras.Layer) -> Callable[[Tensor], Tensor]:
     """A layer without its bias and built-in activation."""
     linear = layer_kind(layer).linear
     if linear is None:
@@ -88,14 +88,14 @@ def linear_part(layer: Any) -> Callable[[Tensor], Tensor]:
     return functools.partial(linear, layer)
 
 
-def preactivation(layer: Any, x: Tensor) -> Tensor:
+def preactivation(layer: keras.Layer, x: Tensor) -> Tensor:
     """What a layer with an activation built in computes before that activation."""
     x = x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
     output = linear_part(layer)(x)
     return output + tf.cast(layer.bias, x.dtype) if layer.bias is not None else output
 
 
-def known_type(operation: Any, table: Any) -> Any:
+def known_type(operation: keras.Operation, table: Iterable[type]) -> Any:
     """The class in `table` that `operation` is; None too for one that overrides its `call`."""
     kind: Any = type(operation)
     for cls in kind.__mro__:
@@ -104,14 +104,14 @@ def known_type(operation: Any, table: Any) -> Any:
     return None
 
 
-def op_name(operation: Any) -> str:
+def op_name(operation: keras.Operation) -> str:
     """The class name of one of Keras' functional operations, "" for a layer."""
     if isinstance(operation, keras.layers.Layer):
         return ""
     return type(operation).__name__ if type(operation).__module__.startswith("keras.") else ""
 
 
-def ceiling(operation: Any) -> float | None:
+def ceiling(operation: keras.Operation) -> float | None:
     """The value above which a rectifier, or a layer's built-in one, is flat; None: there is none.
 
     Example:
@@ -154,7 +154,7 @@ def _by_place(kind: Kind) -> Callable[[Step], Kind]:
     return decide
 
 
-def _has_weights_for_channels(layer: Any) -> bool:
+def _has_weights_for_channels(layer: keras.Layer) -> bool:
     if isinstance(layer, L.PReLU):
         return list(layer.shared_axes or ()) == [1, 2]
     if isinstance(layer, L.Rescaling):
@@ -163,7 +163,7 @@ def _has_weights_for_channels(layer: Any) -> bool:
     return _axes(layer) in ((-1,), (3,), ())
 
 
-def _axes(operation: Any) -> tuple[int, ...]:
+def _axes(operation: keras.Operation) -> tuple[int, ...]:
     axis = operation.axis
     if axis is None:
         return ()

@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
+import keras
+
 from zfkeras.regions.windows import HERE, Window, Windows
 
 Size = Sequence[int | None]
 
 
-def here(_: Any, __: Size) -> Windows:
+def here(_: keras.Layer, __: Size) -> Windows:
     """Of a layer that works on each place by itself."""
     return HERE
 
 
-def sliding(layer: Any, size: Size) -> Windows:
+def sliding(layer: keras.Layer, size: Size) -> Windows:
     """Of a convolution or a pool."""
     taps = pair(getattr(layer, "pool_size", None) or layer.kernel_size)
     strides = pair(layer.strides or taps)
@@ -23,12 +25,12 @@ def sliding(layer: Any, size: Size) -> Windows:
     return Windows(*(Window.sliding(n, k, s, layer.padding, d) for n, k, s, d in axes))
 
 
-def whole(layer: Any, size: Size) -> Windows:
+def whole(layer: keras.Layer, size: Size) -> Windows:
     """Of a layer whose units see the whole map."""
     return Windows(*(Window(length, length) for length in _known(layer, size)))
 
 
-def transposed(layer: Any, _: Size) -> Windows:
+def transposed(layer: keras.Layer, _: Size) -> Windows:
     """Of a transposed convolution."""
     axes = zip(layer.kernel_size, layer.strides, layer.dilation_rate, strict=True)
     return Windows(*(_transposed_axis((k - 1) * d + 1, s, layer.padding) for k, s, d in axes))
@@ -39,7 +41,7 @@ def _transposed_axis(size: int, stride: int, padding: str) -> Window:
     return Window(size, stride, before, transposed=True)
 
 
-def upsampled(layer: Any, _: Size) -> Windows:
+def upsampled(layer: keras.Layer, _: Size) -> Windows:
     """Of an upsampling."""
     if layer.interpolation == "nearest":
         return Windows(*(Window(n, n, transposed=True) for n in layer.size))
@@ -52,17 +54,17 @@ def upsampled(layer: Any, _: Size) -> Windows:
     )
 
 
-def padded(layer: Any, _: Size) -> Windows:
+def padded(layer: keras.Layer, _: Size) -> Windows:
     """Of a zero padding."""
     return Windows(*(Window(before=first, after=last) for first, last in layer.padding))
 
 
-def cropped(layer: Any, _: Size) -> Windows:
+def cropped(layer: keras.Layer, _: Size) -> Windows:
     """Of a cropping."""
     return Windows(*(Window(before=-first, after=-last) for first, last in layer.cropping))
 
 
-def centre_cropped(layer: Any, size: Size) -> Windows:
+def centre_cropped(layer: keras.Layer, size: Size) -> Windows:
     """Of a cropping to a size."""
     ends = []
     for length, target in zip(_known(layer, size), (layer.height, layer.width), strict=True):
@@ -76,7 +78,7 @@ def centre_cropped(layer: Any, size: Size) -> Windows:
     return Windows(*ends)
 
 
-def _known(layer: Any, size: Size) -> tuple[int, int]:
+def _known(layer: keras.Layer, size: Size) -> tuple[int, int]:
     if len(size) == 2 and None not in size:
         return size[0], size[1]  # type: ignore[return-value]
     raise ValueError(

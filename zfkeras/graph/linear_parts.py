@@ -3,14 +3,12 @@
 `padding` None is the layer's own.
 """
 
-from typing import Any
-
 import keras
 
-Tensor = Any
+from zfkeras.types import Tensor
 
 
-def convolve(layer: Any, x: Tensor, padding: str | None = None) -> Tensor:
+def convolve(layer: keras.Layer, x: Tensor, padding: str | None = None) -> Tensor:
     """Of a Conv2D or Conv1D."""
     kernel = keras.ops.cast(layer.kernel, x.dtype)
     if padding is None:
@@ -18,7 +16,7 @@ def convolve(layer: Any, x: Tensor, padding: str | None = None) -> Tensor:
     return keras.ops.conv(x, kernel, layer.strides, padding, layer.data_format, layer.dilation_rate)
 
 
-def depthwise(layer: Any, x: Tensor, padding: str | None = None) -> Tensor:
+def depthwise(layer: keras.Layer, x: Tensor, padding: str | None = None) -> Tensor:
     """Of a DepthwiseConv2D."""
     kernel = keras.ops.cast(layer.kernel, x.dtype)
     return keras.ops.depthwise_conv(
@@ -31,7 +29,7 @@ def depthwise(layer: Any, x: Tensor, padding: str | None = None) -> Tensor:
     )
 
 
-def separable(layer: Any, x: Tensor, padding: str | None = None) -> Tensor:
+def separable(layer: keras.Layer, x: Tensor, padding: str | None = None) -> Tensor:
     """Of a SeparableConv2D."""
     kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
     depthwise, pointwise = (keras.ops.cast(kernel, x.dtype) for kernel in kernels)
@@ -46,7 +44,7 @@ def separable(layer: Any, x: Tensor, padding: str | None = None) -> Tensor:
     )
 
 
-def transpose_convolve(layer: Any, x: Tensor, _: str | None = None) -> Tensor:
+def transpose_convolve(layer: keras.Layer, x: Tensor, _: str | None = None) -> Tensor:
     """Of a Conv2DTranspose."""
     return keras.ops.conv_transpose(
         x,
@@ -59,11 +57,11 @@ def transpose_convolve(layer: Any, x: Tensor, _: str | None = None) -> Tensor:
     )
 
 
-def dense(layer: Any, x: Tensor, _: str | None = None) -> Tensor:
+def dense(layer: keras.Layer, x: Tensor, _: str | None = None) -> Tensor:
     """Of a Dense."""
     return keras.ops.matmul(x, keras.ops.cast(layer.kernel, x.dtype))
 
 
-def einsum(layer: Any, x: Tensor, _: str | None = None) -> Tensor:
+def einsum(layer: keras.Layer, x: Tensor, _: str | None = None) -> Tensor:
     """Of an EinsumDense."""
     return keras.ops.einsum(layer.equation, x, keras.ops.cast(layer.kernel, x.dtype))

@@ -6,14 +6,12 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-from zfkeras.data.inputs import check_images
+from zfkeras.data.inputs import Floats, check_images
+from zfkeras.data.pictures import Images
 from zfkeras.graph.heads import UNKNOWN, Head, checked_scores, head_of, reading
 from zfkeras.graph.walking import Graph, chosen_output, walk
-
-Floats = NDArray[np.float32]
-Tensor = Any
+from zfkeras.types import Tensor
 
 
 class Prediction(NamedTuple):
@@ -83,7 +81,7 @@ class Predictor:
             self.score_name = self._reading.score_name
         self._traced: dict[tuple[int, ...], Callable] = {}
 
-    def __call__(self, images: Any, batch_size: int = 64) -> Prediction:
+    def __call__(self, images: Images, batch_size: int = 64) -> Prediction:
         """Scores and layers of images, in batches.
 
         Args:

@@ -12,7 +12,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-Tensor = Any
+from zfkeras.types import Tensor
+
 Values = dict[int, Tensor]
 Shape = tuple[int | None, ...]
 IMAGES = 0  # the value every walk starts from
@@ -31,7 +32,7 @@ class Step:
         arguments: (args, kwargs) of the call, with `Slot` in the places of its inputs.
     """
 
-    operation: Any
+    operation: keras.Operation
     path: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -268,7 +269,7 @@ class _Walker:
         return path if path not in self.taken else next(c for c in calls if c not in self.taken)
 
 
-def _nodes(model: Any) -> Iterator[Any]:
+def _nodes(model: keras.Model) -> Iterator[Any]:
     """The calls of a Functional model in the order in which Keras itself runs them.
 
     Keras offers no public way to read a graph without cloning it, which would leave nodes on the
@@ -304,7 +305,7 @@ def _check_walkable(model: keras.Model) -> None:
         )
 
 
-def _check_channels_last(operation: Any) -> None:
+def _check_channels_last(operation: keras.Operation) -> None:
     if getattr(operation, "data_format", None) == "channels_first":
         raise ValueError(
             f"Layer '{operation.name}' keeps channels first; only data_format='channels_last', "
@@ -322,7 +323,7 @@ def _image_shape(model: keras.Model) -> Shape:
     return shapes[0]
 
 
-def _named_outputs(model: Any, values: list[int], steps: list[Step]) -> dict[str, int]:
+def _named_outputs(model: keras.Model, values: list[int], steps: list[Step]) -> dict[str, int]:
     """The values that a model returns, by the keys of its dict or the paths of their layers."""
     makers = {value: step.path for step in steps for value in step.outputs}
     structure = getattr(model, "_functional", model).output

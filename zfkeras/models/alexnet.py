@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from zfkeras.models.architecture import Architecture, Conv
+from zfkeras.models.architecture import Architecture, Conv, Initializer
 from zfkeras.models.weights import built, merged_arguments
 
 
@@ -45,7 +45,7 @@ def AlexNet(
     fc_units: int | None = None,
     dropout: float = 0.5,
     classifier_activation: str | None = None,
-    kernel_initializer: Any = None,
+    kernel_initializer: Initializer = None,
     max_filter_rms: float | None = None,
     name: str = "alexnet",
 ) -> keras.Model:

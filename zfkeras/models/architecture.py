@@ -8,15 +8,17 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
 from zfkeras import ops
 from zfkeras.constraints import FilterRMS
 from zfkeras.layers import LocalResponseNormalization, MaxPoolWithArgmax2D, PixelMean
+from zfkeras.types import Tensor
 
 Padding = int | str
+Initializer: TypeAlias = str | keras.initializers.Initializer | None
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class Architecture:
         include_top: bool = True,
         dropout: float = 0.5,
         classifier_activation: str | None = None,
-        kernel_initializer: Any = None,
+        kernel_initializer: Initializer = None,
         max_filter_rms: float | None = 0.1,
         name: str,
     ) -> keras.Model:
@@ -212,7 +214,9 @@ def _normal() -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=0.01)
 
 
-def _apply_conv(x: Any, conv: Conv, initializers: _Initializers, max_rms: float | None) -> Any:
+def _apply_conv(
+    x: Tensor, conv: Conv, initializers: _Initializers, max_rms: float | None
+) -> Tensor:
     """Padding, filters with rectification, and the stages after them."""
     place = "outer" if conv.index == 1 else "hidden"
     same = conv.strides == 1 and conv.padding == conv.kernel_size // 2 and conv.kernel_size % 2
@@ -238,7 +242,7 @@ def _apply_conv(x: Any, conv: Conv, initializers: _Initializers, max_rms: float 
     return x
 
 
-def _apply_padding(x: Any, conv: Conv) -> Any:
+def _apply_padding(x: Tensor, conv: Conv) -> Tensor:
     if None in x.shape[1:3] and conv.padding == "ceil":
         raise ValueError(
             "Padding as cuda-convnet does depends on the input size; allowed is a full "

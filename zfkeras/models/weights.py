@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from zfkeras.models.architecture import Architecture
+from zfkeras.types import Json
 
 BUNDLED = {"imagenette": Path(__file__).with_name("imagenette.npz")}
 
@@ -23,7 +24,7 @@ BUNDLED = {"imagenette": Path(__file__).with_name("imagenette.npz")}
 def save_weights(
     model: keras.Model,
     path: str | os.PathLike,
-    architecture: dict[str, Any],
+    architecture: Json,
     class_names: list[str] | tuple[str, ...],
     **notes: Any,
 ) -> None:
@@ -44,7 +45,7 @@ def save_weights(
             f"Each of the model's {model.output_shape[-1]} outputs must have a name. "
             f"Received: class_names={class_names}"
         )
-    arrays: dict[str, Any] = {variable.path: _small(variable) for variable in _stored(model)}
+    arrays: Json = {variable.path: _small(variable) for variable in _stored(model)}
     description = {"architecture": architecture, "class_names": list(class_names), **notes}
     partial = Path(path).with_suffix(".partial")
     with partial.open("wb") as file:
@@ -76,7 +77,7 @@ def load_weights(model: keras.Model, weights: str | os.PathLike) -> None:
 
 def built(
     architecture: Architecture,
-    arguments: dict[str, Any],
+    arguments: Json,
     weights: str | os.PathLike | None,
     **options: Any,
 ) -> keras.Model:
@@ -97,7 +98,7 @@ def built(
     return model
 
 
-def metadata(weights: str | os.PathLike) -> dict[str, Any]:
+def metadata(weights: str | os.PathLike) -> Json:
     """What a weight file says of its net: "architecture", "class_names" and notes.
 
     Args:
@@ -117,8 +118,8 @@ def class_names(weights: str | os.PathLike) -> tuple[str, ...]:
 
 
 def merged_arguments(
-    model: str, weights: str | os.PathLike | None, given: dict[str, Any], defaults: dict[str, Any]
-) -> dict[str, Any]:
+    model: str, weights: str | os.PathLike | None, given: Json, defaults: Json
+) -> Json:
     """The arguments of a net: those given, else those its weights were made for, else defaults.
 
     Raises:
@@ -182,7 +183,7 @@ def _arrays(file: BinaryIO, weights: str | os.PathLike) -> Any:
     return stored
 
 
-def _check(variable: keras.Variable, stored: Any, weights: str | os.PathLike) -> None:
+def _check(variable: keras.Variable, stored: np.ndarray, weights: str | os.PathLike) -> None:
     if variable.path not in stored:
         raise ValueError(
             f"The weights lack {variable.path}. Allowed are nets made of the layers "

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from zfkeras.models.architecture import Architecture, Conv
+from zfkeras.models.architecture import Architecture, Conv, Initializer
 from zfkeras.models.weights import built, merged_arguments
 
 _SYMMETRIC = Architecture(
@@ -51,7 +51,7 @@ def ZFNet(
     fc_units: int | None = None,
     dropout: float = 0.5,
     classifier_activation: str | None = None,
-    kernel_initializer: Any = None,
+    kernel_initializer: Initializer = None,
     max_filter_rms: float | None = 0.1,
     name: str = "zfnet",
 ) -> keras.Model:

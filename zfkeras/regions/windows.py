@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zfkeras import ops
+from zfkeras.types import Tensor
 
 Ints = NDArray[np.integer]
 
@@ -153,19 +154,19 @@ class Window:
             return (length - 1) * self.stride + self.size - around
         return (length + around - self.size) // self.stride + 1
 
-    def below(self, start: Any, stop: Any) -> tuple[Any, Any]:
+    def below(self, start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
         """The rows (half-open, map or not) that units ``start .. stop - 1`` see; ints or arrays."""
         return self._readers(start, stop) if self.transposed else self._seen(start, stop)
 
-    def above(self, start: Any, stop: Any) -> tuple[Any, Any]:
+    def above(self, start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
         """The units (half-open, map or not) that see any of the rows ``start .. stop - 1``."""
         return self._seen(start, stop) if self.transposed else self._readers(start, stop)
 
-    def _seen(self, start: Any, stop: Any) -> tuple[Any, Any]:
+    def _seen(self, start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
         first = start * self.stride - self.before
         return first, (stop - 1) * self.stride - self.before + self.size
 
-    def _readers(self, start: Any, stop: Any) -> tuple[Any, Any]:
+    def _readers(self, start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
         first = -((self.size - 1 - self.before - start) // self.stride)
         return first, (stop - 1 + self.before) // self.stride + 1
 
@@ -173,7 +174,7 @@ class Window:
         """The units of the map that see any of the given rows."""
         return clipped(*self.above(spans.start, spans.stop), self.outputs(spans.length))
 
-    def inside(self, units: Any, length: int, of: Any = np) -> Any:
+    def inside(self, units: Tensor, length: int, of: Any = np) -> Tensor:
         """How many rows of a map of this length each unit covers; `of` is NumPy or TensorFlow."""
         first, end = self.below(units, units + 1)
         return of.minimum(end, length) - of.maximum(first, 0)

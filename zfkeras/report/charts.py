@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.typing import ColorType
 from numpy.typing import ArrayLike
 
 from zfkeras.report.figures import COLOURS, INK, MEDIUM, SMALL
@@ -24,7 +25,7 @@ def tidy(axes: Axes, title: str = "", below: str = "", beside: str = "") -> Axes
 
 
 def show(
-    axes: Axes, picture: ArrayLike, title: str = "", below: str = "", colour: Any = INK
+    axes: Axes, picture: ArrayLike, title: str = "", below: str = "", colour: ColorType = INK
 ) -> Axes:
     """A picture without axes, with a word above and below it."""
     axes.imshow(np.asarray(picture), interpolation="nearest")

@@ -8,13 +8,14 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.typing import ColorType
 
 from zfkeras import image
 from zfkeras.files import write_atomically
@@ -191,7 +192,7 @@ def panel(
     axes: Axes,
     picture: np.ndarray,
     title: str = "",
-    colour: Any = None,
+    colour: ColorType | None = None,
     limits: tuple[float, float] | None = None,
 ) -> Axes:
     """A picture, or numbers in colours between two limits, in a thin frame or a coloured one."""
@@ -204,7 +205,7 @@ def panel(
     return axes
 
 
-def _outline(axes: Axes, box: Box, colour: Any) -> None:
+def _outline(axes: Axes, box: Box, colour: ColorType | None) -> None:
     top, left, bottom, right = box
     corner, size = (left - 0.5, top - 0.5), (right - left, bottom - top)
     axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=1.3))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from zfkeras.analysis.filters import FilterStatistics
     from zfkeras.analysis.invariance import Invariance
     from zfkeras.analysis.map_statistics import MapStatistics
-    from zfkeras.analysis.occlusion_result import Occlusion
+    from zfkeras.analysis.occlusion_result import CoarseSearch, Occlusion, WatchedMap, WatchedScores
     from zfkeras.analysis.strongest import TopActivations
     from zfkeras.deconvnet.local import UnitProjections
     from zfkeras.deconvnet.net import Projection
@@ -80,17 +80,19 @@ def _occlusion(
     return drawing.figure(found, images, index, class_names)
 
 
-def _map(found: Any, index: int = 0) -> Figure:
+def _map(found: "WatchedMap", index: int = 0) -> Figure:
     """A map's totals over the grid of the occluder's places."""
     return _places(found.activation[index], f"{found.layer} map {found.channel[index]}: total")
 
 
-def _scores(found: Any, index: int = 0, class_names: Sequence[str] | None = None) -> Figure:
+def _scores(
+    found: "WatchedScores", index: int = 0, class_names: Sequence[str] | None = None
+) -> Figure:
     name = class_name(found.classes[index, 0], class_names)
     return _places(found.probabilities[index, ..., 0], f"{found.score_name} of {name}")
 
 
-def _coarse(found: Any, index: int = 0) -> Figure:
+def _coarse(found: "CoarseSearch", index: int = 0) -> Figure:
     return _places(found.evaluated[index], f"places looked at; error {short(found.error[index])}")
 
 

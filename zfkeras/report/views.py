@@ -1,13 +1,14 @@
 """Results as what the templates show: pictures with their captions, nothing computed anew."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zfkeras.image import Pictures
 from zfkeras.regions.receptive_field import ReceptiveField
 from zfkeras.report import figures, occlusion as drawing
+from zfkeras.types import Json
 
 if TYPE_CHECKING:
     from zfkeras.analysis.occlusion_result import Occlusion
@@ -27,9 +28,7 @@ def answers(
     return [(figures.class_name(c, class_names), float(probabilities[c])) for c in best]
 
 
-def layer(
-    found: "Projection", images: Pictures, field: ReceptiveField, index: int = 0
-) -> dict[str, Any]:
+def layer(found: "Projection", images: Pictures, field: ReceptiveField, index: int = 0) -> Json:
     """One image's strongest units of a layer: patches beside projections."""
     rows, columns = (
         min(int(size), limit)
@@ -54,7 +53,7 @@ def occlusion(
     index: int,
     name: str,
     class_names: Sequence[str] | None = None,
-) -> dict[str, Any]:
+) -> Json:
     """The panels of Fig. 7 for one image, with captions, scales and the legend."""
     pictures = drawing.panels(found, images, index)
     captions, limits = _captions(found, index, class_names), _limits(found, index)
@@ -126,7 +125,7 @@ def outcome(
     probabilities: np.ndarray,
     truth: Sequence[int] | np.ndarray,
     class_names: Sequence[str],
-) -> list[dict[str, Any]]:
+) -> list[Json]:
     """Classified images as samples: picture, answer, its probability, truth."""
     best = probabilities.argmax(axis=1)
     return [

@@ -5,19 +5,18 @@ first op on every input is an EnsureShape, and what else can be wrong meets an A
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import tensorflow as tf
 
 _VALUES_NAMED = 8
 
 
-def require(condition: tf.Tensor, *message: Any) -> Any:
+def require(condition: tf.Tensor, *message: object) -> tf.Operation:
     """An op that fails unless `condition`; tensors in the message are written out."""
     return tf.debugging.Assert(condition, [tf.strings.join([_text(part) for part in message])])
 
 
-def _text(part: Any) -> Any:
+def _text(part: object) -> object:
     if isinstance(part, str):
         return part
     values = tf.reshape(part, [-1])[:_VALUES_NAMED]
@@ -26,7 +25,7 @@ def _text(part: Any) -> Any:
     return tf.strings.reduce_join(values, separator=", ")
 
 
-def after(check: Any, tensor: tf.Tensor) -> tf.Tensor:
+def after(check: tf.Operation, tensor: tf.Tensor) -> tf.Tensor:
     """The tensor, once the check has passed."""
     with tf.control_dependencies([check]):
         return tf.identity(tensor)

@@ -3,9 +3,8 @@
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -22,7 +21,9 @@ from zfkeras.graph.predictor import Predictor
 from zfkeras.saved_model.publishing import publish, staged
 from zfkeras.saved_model.signature import Signature
 from zfkeras.saved_model.signatures import Settings, signatures
+from zfkeras.types import Json
 from zfkeras.version import __version__
+from zfkeras.warmup import Example
 
 # What TensorFlow Serving cannot run: Python, and XLA (off there unless a flag turns it on).
 _FORBIDDEN_OPS = ("PyFunc", "PyFuncStateless", "EagerPyFunc", "XlaLaunch")
@@ -187,7 +188,7 @@ def _save(
     model: keras.Model,
     answered: Sequence[Signature],
     settings: Settings,
-    metadata: dict[str, Any],
+    metadata: Json,
     path: Path,
 ) -> None:
     root = tf.Module()
@@ -200,14 +201,14 @@ def _save(
         for name, text in files.items():
             (Path(folder) / name).write_text(text, encoding="utf-8")
         root.files = [tf.saved_model.Asset(str(Path(folder) / name)) for name in files]
-        functions: dict[str, Any] = {}
+        functions: Json = {}
         for signature in answered:
             functions |= signature.served(input_size(model), settings.scale)
         functions["serving_default"] = functions[answered[0].name]
         tf.saved_model.save(root, str(path), signatures=functions)
 
 
-def _metadata(predictor: Predictor, model: keras.Model, settings: Settings) -> dict[str, Any]:
+def _metadata(predictor: Predictor, model: keras.Model, settings: Settings) -> Json:
     """What a client may want to know before it asks."""
     return {
         "zfkeras": __version__,
@@ -224,9 +225,7 @@ def _metadata(predictor: Predictor, model: keras.Model, settings: Settings) -> d
     }
 
 
-def _requests(
-    answered: Sequence[Signature], size: tuple[int, int]
-) -> list[tuple[str, Mapping[str, Any]]]:
+def _requests(answered: Sequence[Signature], size: tuple[int, int]) -> list[Example]:
     """Requests of one image: every example of each signature, and one for arrays.
 
     One image each: with batching on, a server may allow no more.
@@ -234,7 +233,7 @@ def _requests(
     grey = tf.fill([*size, 3], tf.constant(128, tf.uint8))
     image = {"image_bytes": np.array([tf.io.encode_png(grey).numpy()], object)}
     array = {"pixels": np.full((1, *size, 3), 128, np.float32)}
-    requests: list[tuple[str, Mapping[str, Any]]] = [("serving_default", image)]
+    requests: list[Example] = [("serving_default", image)]
     for signature in answered:
         requests += [(signature.name, {**image, **example}) for example in signature.examples]
         requests.append((f"{signature.name}_pixels", {**array, **signature.examples[0]}))

@@ -17,7 +17,9 @@ from tensorflow.core.framework import types_pb2
 from zfkeras.server import json_request, json_response
 from zfkeras.server.errors import ServingError
 from zfkeras.server.page import index_page
+from zfkeras.server.servable import Servable
 from zfkeras.server.versions import Model
+from zfkeras.types import Json
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
@@ -93,7 +95,7 @@ def _model(models: dict[str, Model], match: re.Match[str]) -> Model:
     return models[name]
 
 
-def _servable(models: dict[str, Model], match: re.Match[str]) -> Any:
+def _servable(models: dict[str, Model], match: re.Match[str]) -> tuple[int, Servable]:
     version = int(match["version"]) if match["version"] else None
     label = unquote(match["label"]) if match["label"] else None
     return _model(models, match).servable(version, label)
@@ -143,7 +145,7 @@ def _metadata(models: dict[str, Model], match: re.Match[str]) -> Response:
     return _json({"model_spec": spec, "metadata": metadata})
 
 
-def _signature(definition: Any) -> dict[str, Any]:
+def _signature(definition: Any) -> Json:
     return {
         "inputs": {name: _tensor(info) for name, info in definition.inputs.items()},
         "outputs": {name: _tensor(info) for name, info in definition.outputs.items()},
@@ -152,7 +154,7 @@ def _signature(definition: Any) -> dict[str, Any]:
     }
 
 
-def _tensor(info: Any) -> dict[str, Any]:
+def _tensor(info: Any) -> Json:
     shape = info.tensor_shape
     return {
         "dtype": types_pb2.DataType.Name(info.dtype),
@@ -164,6 +166,6 @@ def _tensor(info: Any) -> dict[str, Any]:
     }
 
 
-def _json(content: Any, status: int = 200) -> Response:
+def _json(content: object, status: int = 200) -> Response:
     body = content if isinstance(content, bytes) else json.dumps(content, indent=1).encode()
     return Response(body, status, media_type="application/json")

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from zfkeras.server.errors import ServingError
+from zfkeras.types import Json
 
 _QUOTED_BYTES = 256
 _JSON_TYPES = {
@@ -34,14 +35,14 @@ class _Kind:
 
     name: str
     dtype: Any
-    accepts: Callable[[Any], bool]
+    accepts: Callable[[object], bool]
 
 
-def _integers(low: int, high: int) -> Callable[[Any], bool]:
+def _integers(low: int, high: int) -> Callable[[object], bool]:
     return lambda value: type(value) is int and low <= value <= high
 
 
-def _number(value: Any) -> bool:
+def _number(value: object) -> bool:
     return type(value) in (int, float)  # bool is an int to isinstance, but not in JSON
 
 
@@ -62,7 +63,7 @@ _KINDS = {
 }
 
 
-def parse(body: bytes) -> dict[str, Any]:
+def parse(body: bytes) -> Json:
     """Parses a request body, which must hold a JSON object.
 
     Raises:
@@ -89,8 +90,8 @@ def _parse_json(body: bytes) -> Any:
         raise _parse_error("Nested too deeply.", 0) from error
 
 
-def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _first_wins(pairs: list[tuple[str, Any]]) -> Json:
+    found: Json = {}
     for key, value in pairs:
         found.setdefault(key, value)
     return found
@@ -100,7 +101,7 @@ def _parse_error(sentence: str, offset: int) -> ServingError:
     return ServingError(f"JSON Parse error: {sentence} at offset: {offset}")
 
 
-def signature_name(document: dict[str, Any]) -> str:
+def signature_name(document: Json) -> str:
     """The signature a request names; "serving_default" if it names none."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
@@ -111,7 +112,7 @@ def signature_name(document: dict[str, Any]) -> str:
     return name or "serving_default"
 
 
-def tensors(document: dict[str, Any], dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
+def tensors(document: Json, dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
     """The input tensors of a request.
 
     Args:
@@ -150,7 +151,7 @@ def _from_columns(value: Any, dtypes: Mapping[str, str]) -> dict[str, np.ndarray
     return {name: _array(value[name], dtype) for name, dtype in dtypes.items()}
 
 
-def _from_rows(document: dict[str, Any], dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
+def _from_rows(document: Json, dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
     rows = document["instances"]
     if not isinstance(rows, list):
         raise ServingError(
@@ -174,14 +175,14 @@ def _from_rows(document: dict[str, Any], dtypes: Mapping[str, str]) -> dict[str,
     return {name: np.stack(arrays) for name, arrays in parts.items()}
 
 
-def _check_form(row: Any, index: int, named: bool) -> None:
+def _check_form(row: object, index: int, named: bool) -> None:
     if _is_named(row) != named:
         wanted, got = ("object", "list") if named else ("value/list", "object")
         raise ServingError(f"Expecting {wanted} but got {got} at item {index} of input list")
 
 
 def _add_object(
-    parts: dict[str, list[np.ndarray]], row: dict[str, Any], index: int, dtypes: Mapping[str, str]
+    parts: dict[str, list[np.ndarray]], row: Json, index: int, dtypes: Mapping[str, str]
 ) -> None:
     for name, value in row.items():
         _add(parts, name, value, dtypes, f"{index} key: {name} of")
@@ -193,7 +194,7 @@ def _add_object(
 
 
 def _add(
-    parts: dict[str, list[np.ndarray]], name: str, value: Any, dtypes: Mapping[str, str], at: str
+    parts: dict[str, list[np.ndarray]], name: str, value: object, dtypes: Mapping[str, str], at: str
 ) -> None:
     try:
         if name not in dtypes:
@@ -215,15 +216,15 @@ def _alike(array: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
     return array
 
 
-def _is_base64(value: Any) -> bool:
+def _is_base64(value: object) -> bool:
     return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
 
 
-def _is_named(value: Any) -> bool:
+def _is_named(value: object) -> bool:
     return isinstance(value, dict) and not _is_base64(value)
 
 
-def _array(value: Any, dtype: str) -> np.ndarray:
+def _array(value: object, dtype: str) -> np.ndarray:
     if dtype not in _KINDS:
         name = dtype.removeprefix("DT_").lower()
         raise ServingError(
@@ -250,7 +251,7 @@ def _pack(leaves: list[Any], dtype: Any) -> np.ndarray:
     return np.array(leaves, dtype=dtype)
 
 
-def _shape(value: Any) -> list[int]:
+def _shape(value: object) -> list[int]:
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
@@ -258,7 +259,7 @@ def _shape(value: Any) -> list[int]:
     return shape
 
 
-def _collect(value: Any, shape: list[int], level: int, kind: _Kind, leaves: list[Any]) -> None:
+def _collect(value: object, shape: list[int], level: int, kind: _Kind, leaves: list[Any]) -> None:
     """Appends the leaves of nested lists that must have `shape` to `leaves`."""
     rank = len(shape)
     if not isinstance(value, list):
@@ -291,7 +292,7 @@ def _leaf(value: Any, kind: _Kind) -> Any:
     return value.encode() if kind.name == "string" else value
 
 
-def _from_base64(value: dict[str, Any]) -> bytes:
+def _from_base64(value: Json) -> bytes:
     if not _is_base64(value):
         raise ServingError(f"JSON Value: {_quote(value)} not formatted correctly for base64 data")
     digits = "".join(value["b64"].split())
@@ -301,14 +302,14 @@ def _from_base64(value: dict[str, Any]) -> bytes:
         raise ServingError("Unable to base64 decode") from error
 
 
-def _refuse_type(value: Any, kind: _Kind) -> NoReturn:
+def _refuse_type(value: object, kind: _Kind) -> NoReturn:
     name = str(value) if isinstance(value, bool) else _JSON_TYPES[type(value)]
     raise ServingError(
         f"JSON Value: {_quote(value)} Type: {name} is not of expected type: {kind.name}"
     )
 
 
-def _quote(value: Any) -> str:
+def _quote(value: object) -> str:
     try:
         text = json.dumps(value, ensure_ascii=False)
     except RecursionError:

@@ -1,8 +1,8 @@
 """Top-1 and top-5 accuracy of a classifier, plain or over ten crops (spec B4)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -149,7 +149,7 @@ def _check_finite(probabilities: np.ndarray) -> None:
         )
 
 
-def check_classes(shape: Any, source: Source) -> None:
+def check_classes(shape: Sequence[int | None], source: Source) -> None:
     """Raises ValueError unless a model's output has one score for each class of the source."""
     if not isinstance(shape, tuple) or shape[1:] != (len(source.class_names),):
         raise ValueError(

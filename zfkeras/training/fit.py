@@ -10,7 +10,6 @@ import math
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -22,9 +21,10 @@ from zfkeras.data.sources import Source
 from zfkeras.graph.heads import ends_in_softmax
 from zfkeras.layers import PixelMean
 from zfkeras.training.evaluation import Classifier, check_classes
-from zfkeras.training.optimizer import CoupledSGD
+from zfkeras.training.optimizer import CoupledSGD, LearningRate
 from zfkeras.training.recipes import Recipe
 from zfkeras.training.run_state import RunState
+from zfkeras.types import Json
 
 STRATEGIES = ("none", "mirrored")
 
@@ -153,7 +153,7 @@ def _check(model: keras.Model, source: Source, recipe: Recipe, validation: Sourc
 
 
 def _compile(model: keras.Model, recipe: Recipe, steps: int) -> None:
-    rate: Any = recipe.learning_rate
+    rate: LearningRate = recipe.learning_rate
     if recipe.schedule == "cosine":
         rate = _cosine(recipe, steps)
     from_logits = not ends_in_softmax(model)
@@ -165,7 +165,7 @@ def _compile(model: keras.Model, recipe: Recipe, steps: int) -> None:
     model.optimizer.build(model.trainable_variables)
 
 
-def _optimizer(recipe: Recipe, rate: Any) -> keras.optimizers.Optimizer:
+def _optimizer(recipe: Recipe, rate: LearningRate) -> keras.optimizers.Optimizer:
     if recipe.optimizer == "sgd":
         return CoupledSGD(rate, recipe.momentum, recipe.weight_decay)
     optimizer = keras.optimizers.AdamW(rate, recipe.weight_decay)
@@ -190,7 +190,7 @@ def _adapt_mean(model: keras.Model, source: Source, recipe: Recipe) -> None:
         layer.adapt(batches)
 
 
-def _fingerprint(model: keras.Model, source: Source, recipe: Recipe, seed: int) -> dict[str, Any]:
+def _fingerprint(model: keras.Model, source: Source, recipe: Recipe, seed: int) -> Json:
     """What must be the same for a training to be the same."""
     settings = dataclasses.asdict(recipe)
     if recipe.schedule == "plateau":

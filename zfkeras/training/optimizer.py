@@ -1,8 +1,12 @@
 """Stochastic gradient descent with the weight decay that the papers mean."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
+
+from zfkeras.types import Tensor
+
+LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 
 @keras.saving.register_keras_serializable(package="zfkeras")
@@ -25,7 +29,7 @@ class CoupledSGD(keras.optimizers.SGD):
 
     def __init__(
         self,
-        learning_rate: Any = 0.01,
+        learning_rate: LearningRate = 0.01,
         momentum: float = 0.9,
         coupled_decay: float = 0.0,
         **kwargs: Any,
@@ -33,7 +37,7 @@ class CoupledSGD(keras.optimizers.SGD):
         super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
         self.coupled_decay = coupled_decay
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: LearningRate) -> None:
         """One step of one variable."""
         if self.coupled_decay and len(variable.shape) > 1:
             gradient = gradient + keras.ops.cast(

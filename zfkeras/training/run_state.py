@@ -3,10 +3,11 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
+
+from zfkeras.types import Json
 
 
 class RunState:
@@ -25,10 +26,10 @@ class RunState:
         kept: what callbacks want to remember between epochs.
     """
 
-    def __init__(self, model: keras.Model, folder: Path, fingerprint: dict[str, Any]) -> None:
+    def __init__(self, model: keras.Model, folder: Path, fingerprint: Json) -> None:
         self.folder = folder
         self.history: list[dict[str, float]] = []
-        self.kept: dict[str, Any] = {}
+        self.kept: Json = {}
         self._model = model
         # Through JSON, so that it equals what is read back (tuples become lists).
         self._fingerprint = json.loads(json.dumps(fingerprint))
@@ -81,7 +82,7 @@ class RunState:
         self.history, self.kept = notes["history"], notes["kept"]
         return True
 
-    def _compare(self, stored: dict[str, Any]) -> None:
+    def _compare(self, stored: Json) -> None:
         for key, value in self._fingerprint.items():
             if stored.get(key) != value:
                 raise ValueError(

@@ -33,6 +33,7 @@ from zfkeras.graph.layer_kinds import activation_kind, kind_of, preactivation, w
 from zfkeras.graph.layer_windows import pair
 from zfkeras.graph.walking import Step
 from zfkeras.regions.windows import Window, Windows
+from zfkeras.types import Pair, Tensor
 
 Shapes = Sequence[tuple[int | None, ...]]
 _MOVE = 8.0  # multiply-adds that moving one number costs, about
@@ -68,7 +69,7 @@ def stages(step: Step, shapes: Shapes) -> list[Stage]:
     return found or _in_place(kind, step) or [Stage(Operation, step)]
 
 
-def _is_float32(operation: Any) -> bool:
+def _is_float32(operation: keras.Operation) -> bool:
     of_layer = getattr(operation, "compute_dtype", None)
     return (of_layer or getattr(operation, "dtype", None) or "float32") == "float32"
 
@@ -102,19 +103,19 @@ def _activation(function: Callable) -> list[Stage]:
 # === Layers with weights ===
 
 
-def _weights(variable: Any, *shape: int) -> Weights:
+def _weights(variable: Tensor, *shape: int) -> Weights:
     """A layer's weights as they are now; zeros where it has none."""
     if variable is None:
         return np.zeros(shape, np.float32)
     return np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
 
 
-def _linear(layer: Any) -> Callable:
+def _linear(layer: keras.Layer) -> Callable:
     """A layer without its activation."""
     return lambda x: preactivation(layer, x)
 
 
-def _convolution(layer: Any, _: Step) -> list[Stage]:
+def _convolution(layer: keras.Layer, _: Step) -> list[Stage]:
     kernel = _weights(layer.kernel)
     if layer.kernel_size == (1, 1) and layer.groups == 1:
         return _point_convolution(layer, layer.kernel, layer.bias, layer.strides)
@@ -128,10 +129,12 @@ def _convolution(layer: Any, _: Step) -> list[Stage]:
     return [Stage(Convolution, _linear(layer), settings), *_activation(layer.activation)]
 
 
-def _point_convolution(layer: Any, kernel: Any, bias: Any, strides: Any) -> list[Stage]:
+def _point_convolution(
+    layer: keras.Layer, kernel: Tensor, bias: Tensor, strides: Pair
+) -> list[Stage]:
     """A 1x1 convolution, after which comes the layer's activation."""
 
-    def whole(x: Any) -> Any:
+    def whole(x: Tensor) -> Tensor:
         made = keras.ops.conv(x, kernel, padding="valid")
         return made if bias is None else made + bias
 
@@ -154,7 +157,7 @@ def _is_deep(kernel: Weights) -> bool:
     return kernel.shape[2] >= 16
 
 
-def _sliding(layer: Any) -> dict[str, Any]:
+def _sliding(layer: keras.Layer) -> dict[str, Any]:
     """A convolution's window as `Sliding` names it."""
     return {
         "size": layer.kernel_size,
@@ -164,7 +167,7 @@ def _sliding(layer: Any) -> dict[str, Any]:
     }
 
 
-def _dense(layer: Any, _: Step) -> list[Stage]:
+def _dense(layer: keras.Layer, _: Step) -> list[Stage]:
     product = Stage(PointConvolution, _linear(layer), {"kernel": _weights(layer.kernel)})
     return [product, *_activation(layer.activation)]
 
@@ -193,16 +196,16 @@ def flat_dense(flatten: Step, dense: Step, shape: tuple[int | None, ...]) -> lis
     ]
 
 
-def _depthwise(layer: Any, _: Step) -> list[Stage]:
+def _depthwise(layer: keras.Layer, _: Step) -> list[Stage]:
     first = _depthwise_convolution(layer, layer.kernel, layer.bias)
     return first and [*first, *_activation(layer.activation)]
 
 
-def _depthwise_convolution(layer: Any, kernel: Any, bias: Any) -> list[Stage]:
+def _depthwise_convolution(layer: keras.Layer, kernel: Tensor, bias: Tensor) -> list[Stage]:
     if layer.strides[0] != layer.strides[1]:
         return []  # TensorFlow wants one stride
 
-    def whole(x: Any) -> Any:
+    def whole(x: Tensor) -> Tensor:
         options = layer.strides, layer.padding, layer.data_format, layer.dilation_rate
         made = keras.ops.depthwise_conv(x, kernel, *options)
         return made if bias is None else made + bias
@@ -212,7 +215,7 @@ def _depthwise_convolution(layer: Any, kernel: Any, bias: Any) -> list[Stage]:
     return [Stage(DepthwiseConvolution, whole, _sliding(layer) | settings)]
 
 
-def _separable(layer: Any, _: Step) -> list[Stage]:
+def _separable(layer: keras.Layer, _: Step) -> list[Stage]:
     first = _depthwise_convolution(layer, layer.depthwise_kernel, None)
     return first and [
         *first,
@@ -220,7 +223,7 @@ def _separable(layer: Any, _: Step) -> list[Stage]:
     ]
 
 
-def _scale(layer: Any, step: Step) -> list[Stage]:
+def _scale(layer: keras.Layer, step: Step) -> list[Stage]:
     if isinstance(layer, keras.layers.BatchNormalization):
         return _batch_normalization(layer, step)
     if isinstance(layer, keras.layers.Rescaling):
@@ -231,7 +234,7 @@ def _scale(layer: Any, step: Step) -> list[Stage]:
     return []
 
 
-def _batch_normalization(layer: Any, step: Step) -> list[Stage]:
+def _batch_normalization(layer: keras.Layer, step: Step) -> list[Stage]:
     if not kind_of(step).is_uniform:
         return []
     mean, variance = _weights(layer.moving_mean), _weights(layer.moving_variance)
@@ -251,15 +254,15 @@ def _scaled(scale: Weights, step: Step) -> list[Stage]:
 # === Layers without ===
 
 
-def _max_pooling(layer: Any, step: Step) -> list[Stage]:
+def _max_pooling(layer: keras.Layer, step: Step) -> list[Stage]:
     return [Stage(MaxPooling, step, _pooling(layer) | {"nearest": True})]
 
 
-def _average_pooling(layer: Any, step: Step) -> list[Stage]:
+def _average_pooling(layer: keras.Layer, step: Step) -> list[Stage]:
     return [Stage(AveragePooling, step, _pooling(layer))]
 
 
-def _pooling(layer: Any) -> dict[str, Any]:
+def _pooling(layer: keras.Layer) -> dict[str, Any]:
     size = pair(layer.pool_size)
     return {
         "size": size,
@@ -269,13 +272,13 @@ def _pooling(layer: Any) -> dict[str, Any]:
     }
 
 
-def _move(layer: Any, step: Step) -> list[Stage]:
+def _move(layer: keras.Layer, step: Step) -> list[Stage]:
     if getattr(layer, "interpolation", "nearest") != "nearest":
         return []
     return [Stage(Resample, step, {"over": functools.partial(windows_of, step)})]
 
 
-def _global_average(_: Any, step: Step) -> list[Stage]:
+def _global_average(_: keras.Layer, step: Step) -> list[Stage]:
     return [Stage(GlobalAverage, step)]
 
 

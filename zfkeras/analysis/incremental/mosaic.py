@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
-Tensor = Any
+from zfkeras.types import Tensor
 
 
 class Frame(NamedTuple):
@@ -120,12 +120,12 @@ def pixels(picture: Tensor) -> Tensor:
     return tf.reshape(picture, [-1, picture.shape[-1]])
 
 
-def outer(rows: Tensor, columns: Tensor, width: Any) -> Tensor:
+def outer(rows: Tensor, columns: Tensor, width: Tensor) -> Tensor:
     """(U, V): numbers of the pixels at all pairs of a row and a column of a picture."""
     return rows[:, None] * width + columns[None]
 
 
-def product(rows: Tensor, columns: Tensor, width: Any) -> Tensor:
+def product(rows: Tensor, columns: Tensor, width: Tensor) -> Tensor:
     """(I, J, h, w): the same for boxes of rows (I, h) and columns (J, w)."""
     return cross(rows * width, columns, tf.add)
 

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from zfkeras.analysis.incremental.mosaic import Frame, Mosaic, as_picture, box_sums
 from zfkeras.analysis.incremental.partitions import Partition
 from zfkeras.regions.windows import HERE, Ints, Spans, Windows, union
+from zfkeras.types import Tensor
 
-Tensor = Any
 Area = tuple[Spans, Spans]
 Partitions = tuple[Partition, Partition]
-Pair = tuple[int, int]
 Weights = NDArray[np.float32]
 
 
@@ -100,7 +99,7 @@ class Operation:
         del site
         return ()
 
-    def local(self, call: Call) -> Any:
+    def local(self, call: Call) -> Tensor:
         """The output's mosaic."""
         raise NotImplementedError
 

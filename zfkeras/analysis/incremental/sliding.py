@@ -12,7 +12,6 @@ from zfkeras.analysis.incremental.operations import (
     Area,
     Call,
     Operation,
-    Pair,
     Partitions,
     Site,
     Tensor,
@@ -27,6 +26,7 @@ from zfkeras.analysis.incremental.partitions import (
     reaches,
 )
 from zfkeras.regions.windows import Ints, Spans, Window, Windows
+from zfkeras.types import Pair
 
 Pads = list[list[int]]
 

@@ -13,6 +13,7 @@ from zfkeras.analysis.incremental.operations import Affine, Operation, PointConv
 from zfkeras.analysis.incremental.sliding import Convolution, DepthwiseConvolution
 from zfkeras.analysis.incremental.special import TapProducts, TapSum
 from zfkeras.graph.walking import Step
+from zfkeras.types import Tensor
 
 
 def operations(steps: Sequence[Step], shapes: Shapes, kept: Container[int]) -> list[Operation]:
@@ -62,7 +63,7 @@ class _Nth:
     function: Callable
     n: int
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Tensor) -> Tensor:
         return keras.tree.flatten(self.function(*inputs))[self.n]
 
 
@@ -106,7 +107,7 @@ def _scaled_convolution(convolution: Any, affine: Any) -> Operation:
 # === A single map ===
 
 
-def single_map(made: Sequence[Operation], channel: Any) -> list[Operation] | None:
+def single_map(made: Sequence[Operation], channel: Tensor) -> list[Operation] | None:
     """The operations with the last one, a convolution, for one map only; None if it isn't one.
 
     An activation may follow the convolution.

@@ -7,16 +7,15 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from zfkeras.analysis.incremental.mosaic import Boxes, Frame, Mosaic, box_sums
 from zfkeras.analysis.incremental.operations import Area, Call, Operation, Partitions, Site
 from zfkeras.analysis.incremental.steps import operations, single_map
+from zfkeras.data.inputs import Floats
 from zfkeras.graph.walking import IMAGES, walk
 from zfkeras.regions.windows import Ints, Spans, clipped
+from zfkeras.types import Tensor
 
-Tensor = Any
-Floats = NDArray[np.float32]
 Values = dict[int, Any]
 
 WORTH = 0.85  # boxes that cover more of a map than this are not worth the bookkeeping
@@ -332,7 +331,7 @@ def _sum_plan(area: Area) -> tuple[Frame, tuple[Any, ...]]:
     )
 
 
-def _size(shape: Any, image: Tensor) -> tuple[int, ...]:
+def _size(shape: Sequence[int | None], image: Tensor) -> tuple[int, ...]:
     """A value's size; where it is not known, as large as the image."""
     return tuple(image.shape[1] if size is None else size for size in shape)
 

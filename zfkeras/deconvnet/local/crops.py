@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,8 +9,8 @@ import tensorflow as tf
 from zfkeras.deconvnet.local.boxes import UnitBoxes
 from zfkeras.graph.walking import Step
 from zfkeras.regions.windows import Windows
+from zfkeras.types import Tensor
 
-Tensor = Any
 Box = tuple[Tensor, Tensor]  # each unit's (row, column): int32 (B, 2), and the size of all: (2,)
 OUTSIDE, SOMEWHERE = 0, 1  # rows of a table: what pools see outside the map; a value of the map
 
@@ -126,7 +125,7 @@ def _where(inside: Tensor, signal: Tensor) -> Tensor:
     )
 
 
-def _inside(rows: Tensor, columns: Tensor, size: Any) -> Tensor:
+def _inside(rows: Tensor, columns: Tensor, size: Tensor) -> Tensor:
     """Which of the places (B, h, w) that rows (B, h) and columns (B, w) make are in a map."""
     in_rows, in_columns = (rows >= 0) & (rows < size[0]), (columns >= 0) & (columns < size[1])
     return in_rows[:, :, None] & in_columns[:, None]

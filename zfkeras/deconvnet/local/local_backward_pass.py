@@ -1,9 +1,10 @@
 """The way from one layer down to the pixels on crops, as TensorFlow graphs."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -15,8 +16,8 @@ from zfkeras.graph.kinds import Role
 from zfkeras.graph.layer_kinds import kind_of
 from zfkeras.graph.walking import IMAGES, Step
 from zfkeras.regions.windows import HERE
+from zfkeras.types import Tensor
 
-Tensor = Any
 Tables = dict[int, Tensor]
 FEW_BYTES = 16 * 2**20  # of weights that may be constants: TensorFlow and oneDNN copy these
 
@@ -163,7 +164,7 @@ class LocalBackwardPass:
             )
         )
 
-    def _traced_down(self) -> Any:
+    def _traced_down(self) -> Callable:
         """`_down` as one graph for any number of units and any boxes."""
         maps, tables = self._up.structured_outputs
         some = tf.TensorSpec((None,), tf.int32)
@@ -221,7 +222,7 @@ class LocalBackwardPass:
         return in_place or (window.size == window.strides == (1, 1) and i not in self._cut)
 
 
-def _weights_of(operation: Any) -> int:
+def _weights_of(operation: keras.Operation) -> int:
     """How many weights a convolution has; 0 for any other operation."""
     names = "kernel", "depthwise_kernel", "pointwise_kernel"
     kernels = [getattr(operation, name, None) for name in names]

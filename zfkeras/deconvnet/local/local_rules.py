@@ -34,8 +34,7 @@ from zfkeras.graph.kinds import Role
 from zfkeras.graph.layer_kinds import kind_of
 from zfkeras.graph.walking import Step
 from zfkeras.regions.windows import HERE, Windows
-
-Tensor = Any
+from zfkeras.types import Tensor
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,16 @@
 """The patches of images that units see."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 
 def cut_patches(
-    images: Any, index: Any, boxes: Any, fill_value: float | None = None
+    images: Sequence[ArrayLike] | NDArray,
+    index: ArrayLike,
+    boxes: ArrayLike,
+    fill_value: float | None = None,
 ) -> list[np.ndarray] | np.ndarray:
     """Cuts boxes out of images.
 

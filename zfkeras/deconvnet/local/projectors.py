@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +10,7 @@ from zfkeras.deconvnet.backward_pass import BackwardPass
 from zfkeras.deconvnet.local.groups import groups
 from zfkeras.deconvnet.local.local_backward_pass import LocalBackwardPass, NotLocal
 from zfkeras.graph.walking import IMAGES
+from zfkeras.types import Tensor
 
 Size = tuple[int, int, int]
 UNITS = 2**14  # that are sorted into groups at a time
@@ -51,11 +51,11 @@ class CropProjector:
         (top, bottom), (left, right) = ends
         return np.stack([top, left, bottom, right], 1)
 
-    def up(self, images: np.ndarray) -> Any:
+    def up(self, images: np.ndarray) -> tuple:
         """Takes images up, once for all units."""
         return self._pass.up(images)
 
-    def down(self, state: Any, units: np.ndarray, batch_size: int) -> Iterator[PartialProjection]:
+    def down(self, state: tuple, units: np.ndarray, batch_size: int) -> Iterator[PartialProjection]:
         """Projects units, (image, row, column, channel) each, in an order of its own."""
         maps, tables = state
         values = tf.gather_nd(maps, units[:, [0, 3, 1, 2]]).numpy()
@@ -67,7 +67,12 @@ class CropProjector:
             yield from self._groups_down(tables, values, units, part, batch_size)
 
     def _groups_down(
-        self, tables: Any, values: np.ndarray, units: np.ndarray, alive: np.ndarray, batch_size: int
+        self,
+        tables: Tensor,
+        values: np.ndarray,
+        units: np.ndarray,
+        alive: np.ndarray,
+        batch_size: int,
     ) -> Iterator[PartialProjection]:
         """Projects those of the units that are `alive`, by groups with boxes of one size."""
         origins, sizes = self._pass.boxes(units[alive, 1:3])
@@ -106,11 +111,11 @@ class ImageProjector:
         """The whole image, for each unit."""
         return np.tile([0, 0, *self._size[:2]], (len(positions), 1))
 
-    def up(self, images: np.ndarray) -> Any:
+    def up(self, images: np.ndarray) -> tuple:
         """Takes images up, once for all units."""
         return self._way.traced_up(self._size)(tf.constant(images))
 
-    def down(self, state: Any, units: np.ndarray, batch_size: int) -> Iterator[PartialProjection]:
+    def down(self, state: tuple, units: np.ndarray, batch_size: int) -> Iterator[PartialProjection]:
         """Projects units, (image, row, column, channel) each."""
         maps, kept = state
         down = self._way.traced_down(self._size, whole=False)

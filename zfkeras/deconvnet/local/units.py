@@ -1,13 +1,15 @@
 """Exact projections of many single units, each on the crop that it can see."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
+from zfkeras.data.inputs import Floats
+from zfkeras.data.pictures import Images
 from zfkeras.deconvnet.arguments import (
     check_batch_size,
     check_pixels,
@@ -75,7 +77,10 @@ class UnitProjections(Result):
         return np.where(reached.any((1, 2))[:, None], tight, self.clipped_boxes)
 
     def patches(
-        self, images: Any, tight: bool = False, fill_value: float | None = None
+        self,
+        images: Sequence[ArrayLike] | NDArray,
+        tight: bool = False,
+        fill_value: float | None = None,
     ) -> list[np.ndarray] | np.ndarray:
         """What the units see of the images they were projected for.
 
@@ -104,7 +109,9 @@ class UnitProjections(Result):
 class UnitJob:
     """The units to project, checked, and how."""
 
-    def __init__(self, way: BackwardPass, images: Any, units: Any, batch_size: int) -> None:
+    def __init__(
+        self, way: BackwardPass, images: Images, units: ArrayLike, batch_size: int
+    ) -> None:
         check_batch_size(batch_size)
         self.images = np.asarray(images)
         self.graph, self.layer, self.batch_size = way.graph, way.layer, batch_size
@@ -169,7 +176,11 @@ class UnitJob:
 
 
 def _copy(
-    pieces: Any, origins: np.ndarray, crops: Any, boxes: np.ndarray, image_size: tuple[int, int]
+    pieces: Floats,
+    origins: np.ndarray,
+    crops: Sequence[NDArray] | NDArray,
+    boxes: np.ndarray,
+    image_size: tuple[int, int],
 ) -> None:
     """Copies pieces of pixels into crops as far as both are inside the image.
 
