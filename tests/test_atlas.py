@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from zfkeras import image
@@ -17,6 +19,7 @@ from zfkeras.analysis.strongest import load_results
 from zfkeras.atlas import Winners, projecting, sheets, write_atlas
 from zfkeras.data.stream import stream
 from zfkeras.deconvnet.net import DeconvNet
+from zfkeras.deconvnet.rules import identity, rectify
 from zfkeras.graph.receptive_fields import receptive_field
 
 SIZE = (44, 38)
@@ -135,6 +138,33 @@ def test_the_pages_numbers_are_the_searchs(site):
                 assert box[2] - box[0] == layer["field"][0]
                 assert index["pictures"][str(key)][0] == top.files[channel, rank]
                 assert (site / f"images/{key:07d}.jpg").is_file()
+
+
+@pytest.mark.parametrize(
+    "choices", [{"rule": "guided"}, {"rules": {"relu": rectify}}, {"rules": {"relu": identity}}]
+)
+def test_winners_of_another_rule_are_projected_anew(data, site, tmp_path, choices):
+    """A call that goes on in a folder must not take over pictures of the deconvnet before."""
+    folder = shutil.copytree(site, tmp_path / "site")
+    write_atlas(net(), data, folder, k=4, batch_size=4, **choices)
+    write_atlas(net(), data, tmp_path / "new", k=4, batch_size=4, **choices)
+    again, new = winners(folder, "conv2"), winners(tmp_path / "new", "conv2")
+    assert again.origin == new.origin != winners(site, "conv2").origin
+    np.testing.assert_array_equal(again.projections, new.projections)
+
+
+def test_a_page_says_why_its_layer_is_shown_with_whole_images(data, tmp_path):
+    pixels = keras.Input((*SIZE, 3))
+    turned = keras.layers.Permute((2, 1, 3))(pixels)
+    conv = keras.layers.Conv2D(3, 5, 2, activation="relu", name="conv")(turned)
+    write_atlas(keras.Model(pixels, conv), data, tmp_path, k=2, rules={"permute": back})
+    (layer,) = told(tmp_path, "index.js")["layers"]
+    assert layer["field"] is None
+    assert "layer 'permute'" in layer["why"]
+
+
+def back(_, signal):
+    return tf.transpose(signal, (0, 2, 1, 3))
 
 
 def test_the_tables_are_there(site):

@@ -77,9 +77,9 @@ def parts(
     return groups
 
 
-def origin(top: TopActivations, maps: list[int]) -> str:
+def origin(deconv: DeconvNet, top: TopActivations, maps: list[int]) -> str:
     """Stands for what `project` returns: of equal origin, equal winners."""
-    facts = [top.origin, top.seen.tolist(), maps, top.keys.shape[1]]
+    facts = [top.origin, top.seen.tolist(), maps, top.keys.shape[1], *deconv.unusual_choices]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
@@ -120,7 +120,7 @@ def project(
         asked = np.column_stack([index.reshape(-1), positions, units[:, 0]])
         arrays = _projected(deconv, images, top.layer, asked, batch_size, done)
     winners = Winners(
-        top.layer, origin(top, maps), np.asarray(maps, np.int64), units, keys, **arrays
+        top.layer, origin(deconv, top, maps), np.asarray(maps, np.int64), units, keys, **arrays
     )
     return winners, dict(zip(wanted.tolist(), images, strict=True))
 

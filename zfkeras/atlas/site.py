@@ -83,9 +83,13 @@ def about(
     top: TopActivations,
     size: Sequence[int | None],
     field: ReceptiveField | None,
+    why_whole: str,
     drawn: Sequence[DrawnMap],
 ) -> Json:
-    """What the overview says of a layer; `size` is (height, width) of its maps."""
+    """What the overview says of a layer; `size` is (height, width) of its maps.
+
+    `why_whole` says why its winners are shown with whole images, where that is not their nature.
+    """
     strongest = sorted(
         (one for one in drawn if one.sheet), key=lambda one: (-top.values[one.map, 0], one.map)
     )
@@ -97,6 +101,7 @@ def about(
         "size": list(size),
         "field": None if field is None else list(field.size),
         "jump": None if field is None else list(field.jump),
+        "why": why_whole,
         "preview": [
             {"map": one.map, "mosaics": asdict(one.mosaics), "column": one.column}
             for one in strongest[:PREVIEWED]

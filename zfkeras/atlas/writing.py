@@ -21,9 +21,8 @@ from zfkeras.data.stream import Dataset, Stream, stream
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
 from zfkeras.files import write_atomically
-from zfkeras.graph.receptive_fields import receptive_field
+from zfkeras.graph.receptive_fields import field_or_reason
 from zfkeras.graph.walking import Graph, walk
-from zfkeras.regions.receptive_field import ReceptiveField
 from zfkeras.types import Json
 
 
@@ -111,7 +110,7 @@ def write_atlas(
     for number, (layer, top) in enumerate(results.items()):
         stem, shape = site.place(number, layer), graph.shapes[graph.find(layer)][1:-1]
         drawn = job.layer(top, _shown(top, maps), stem)
-        facts = site.about(top, shape, _field(model, layer), drawn)
+        facts = site.about(top, shape, *field_or_reason(model, layer), drawn)
         told.append(facts | {"data": site.write_layer(root, stem, top, drawn)})
         seen |= site.pictures(top, drawn)
     return site.write_index(root, title or model.name, results, told, seen, size[:2])
@@ -142,14 +141,6 @@ def _shown(top: TopActivations, maps: int | None) -> list[int]:
     return [depth * number // count for number in range(count)]
 
 
-def _field(model: keras.Model, layer: str) -> ReceptiveField | None:
-    """A layer's receptive field; none where it is the whole image, or not known."""
-    try:
-        return receptive_field(model, layer)
-    except ValueError:
-        return None
-
-
 @dataclass(frozen=True)
 class _Job:
     """Projects and draws, but for what is there already."""
@@ -177,7 +168,7 @@ class _Job:
     ) -> list[DrawnMap]:
         """Some maps; a note, written last, says that they are done, and what they were."""
         note, kept = (self.root / f"winners/{name}{suffix}" for suffix in (".json", ".npz"))
-        origin = projecting.origin(top, maps)
+        origin = projecting.origin(self.deconv, top, maps)
         drawn = _noted(note, origin, self.arrays)
         if drawn is not None:
             bar.update(sum(len(one.boxes) for one in drawn))

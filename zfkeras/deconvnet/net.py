@@ -22,7 +22,7 @@ from zfkeras.deconvnet.arguments import (
 )
 from zfkeras.deconvnet.backward_pass import BackwardPass, strongest
 from zfkeras.deconvnet.local.units import UnitJob, UnitProjections
-from zfkeras.deconvnet.rules import METHODS, OVERLAPS, Rules, check_rules
+from zfkeras.deconvnet.rules import METHODS, OVERLAPS, Rules, check_rules, described
 from zfkeras.graph.walking import Graph, walk
 from zfkeras.results import Result
 from zfkeras.types import Tensor
@@ -103,6 +103,13 @@ class DeconvNet:
         check_rules(rules, self.graph.steps)
         self._choices = (rule, overlap, dict(rules or {}))
         self._ways: dict[str, BackwardPass] = {}
+
+    @property
+    def unusual_choices(self) -> tuple[str, ...]:
+        """The rule, the overlap and your rules by name, without those that are the default."""
+        rule, overlap, rules = self._choices
+        named = tuple(f"{described(key)}: {described(rule)}" for key, rule in rules.items())
+        return tuple(one for one in (rule, overlap) if one not in ("deconvnet", "sum")) + named
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ def rules_for(
         own = _users_rule(_activation_keys(function), user or {}) if is_activation else None
         rules = (own,) if own else _rules_of(kind, method, overlap)
         what = function if is_activation else step.operation
-        return _found(rules, step, method, f"is of type {_described(what)}")
+        return _found(rules, step, method, f"is of type {described(what)}")
     if getattr(step.operation, "quantization_mode", None):
         raise _no_rule(step, method, "is quantized")
     down = convolution_adjoint if kind.role is Role.CONVOLUTION else linear_adjoint
@@ -104,7 +104,7 @@ def rules_for(
         return (down,)
     if rules == (gradient,) and not own:  # that of the whole layer: it knows no activation alone
         return rules
-    what = f"has the activation {_described(function)}"
+    what = f"has the activation {described(function)}"
     return (*_found(rules, step, method, what), down)
 
 
@@ -166,7 +166,7 @@ def _say_unused(key: RuleKey, names: list[str]) -> None:
             f"and activations: {', '.join(names)}. Received: rules={{{key!r}: ...}}"
         )
     warnings.warn(
-        f"No layer of this model goes by your reverse rule for {_described(key)}.", stacklevel=4
+        f"No layer of this model goes by your reverse rule for {described(key)}.", stacklevel=4
     )
 
 
@@ -199,7 +199,7 @@ def _activation_keys(function: Callable | None) -> Iterator[RuleKey]:
     """The same for an activation: the function, then its name."""
     if function is not None:
         yield function
-        yield _described(function)
+        yield described(function)
 
 
 # === Layers without a rule ===
@@ -229,8 +229,11 @@ def _no_rule(step: Step, method: str, what: str) -> ValueError:
     )
 
 
-def _described(thing: object) -> str:
+def described(thing: object) -> str:
     """The name of a layer's type, with the settings that matter, or of a function."""
     if isinstance(thing, keras.layers.ReLU):
         return f"ReLU with negative_slope={thing.negative_slope}"
+    if isinstance(thing, str):
+        return thing
+    thing = thing.down if isinstance(thing, Rule) else thing
     return getattr(thing, "__name__", type(thing).__name__)
