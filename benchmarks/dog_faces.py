@@ -1,7 +1,7 @@
 """Lays out the developers' dog faces and SqueezeNet v1.0, for the real commands to run on.
 
     python benchmarks/dog_faces.py --shared ../shared/data --output /tmp/dogs
-    zfkeras reproduce table1 --model /tmp/dogs/squeezenet.keras \
+    zfkeras reproduce table1 --model /tmp/dogs/squeezenet.keras --softmax \
         --landmarks /tmp/dogs/faces/landmarks.json --layers fire4,fire6,pool8,fire9,conv10,scores
 
 Writes squeezenet.keras (raw RGB in, 1000 scores out), labels.txt, and faces/ with nine pictures and

@@ -82,10 +82,18 @@ def commands(place, tmp_path):
                        lambda found: [one["p"] for one in found["fig8"]["images"]]),
         "compare": (["compare", *files, "--methods", "guided,occlusion", "--steps", 3, *out],
                     lambda found: found["p"]),
+        "fig7": (["reproduce", "fig7", "--images", place / "pictures", "--layers", "conv", *out],
+                 lambda found: [one["p"] for one in found["images"]]),
+        "fig8": (["reproduce", "fig8", "--images", place / "pictures", "--layers", "conv",
+                  "--landmarks", place / "pictures" / "marks.json", *out],
+                 lambda found: [one["p"] for one in found["images"]]),
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("command", ["occlude", "invariance", "correspond", "compare"])
+COMMANDS = ("occlude", "invariance", "correspond", "compare", "fig7", "fig8")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("name", READINGS)
 def test_commands_show_what_the_head_means(command, name, place, tmp_path):
     flags, meaning, score_name = READINGS[name]
@@ -100,7 +108,7 @@ def test_commands_show_what_the_head_means(command, name, place, tmp_path):
         assert all(one[score_name] == one["whole"] for one in found)
 
 
-@pytest.mark.parametrize("command", ["occlude", "invariance", "correspond", "compare"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_commands_name_the_outputs_there_are(command, place, tmp_path):
     words, scores = commands(place, tmp_path)[command]
     model = ["--model", place / "two.keras"]

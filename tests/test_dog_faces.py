@@ -41,16 +41,16 @@ def faces(shared, tmp_path_factory):
 
 
 def test_eyes_and_noses_correspond_more_than_random_parts_and_matter_more(model, faces):
-    found = measure(model, faces, ["pool8", "scores"], draws=5)
+    # scores that are means after a ReLU stay as they are unless the user says otherwise
+    found = measure(model, faces, ["pool8", "scores"], draws=5, scores="softmax")
     assert found.distances.shape == (3, 2, 36)
     for name, change in (("distances", -1), ("agreements", 1)):
         rows = found.scores(name)
         chance = rows.pop("random")[:, 0]
         for row in rows.values():
             assert (change * (row[:, 0] - chance) > 0).all()
-    # its scores are means after a ReLU, which stay as they are unless the user says otherwise
-    probabilities = Predictor(model, scores="softmax")
-    together = hiding_all(probabilities, found, faces, seed=0, progress=False)
+    predictor = Predictor(model, scores="softmax")
+    together = hiding_all(predictor, found, faces, seed=0, progress=False)
     assert together["part"] < -0.3 < -0.2 < together["random"]
     assert together["images_hurt_more"] >= 8
     assert all(one["part"] < one["random"] for one in hiding(found).values())

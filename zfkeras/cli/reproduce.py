@@ -48,6 +48,9 @@ def reproduce(
     patch_size: int | None = typer.Option(None, help="Occluder [default: a fifth of the picture]."),
     imports: list[str] = options.IMPORT,
     labels: Path | None = options.LABELS,
+    softmax: bool | None = options.SOFTMAX,
+    sigmoid: bool = options.SIGMOID,
+    output_name: str | None = options.OUTPUT_NAME,
     output: Path = typer.Option(Path("reproduced"), help="Folder for pictures and arrays."),
     as_json: bool = options.JSON,
 ) -> None:
@@ -60,10 +63,12 @@ def reproduce(
     watched = options.numbers("--classes", classes)
     load_tensorflow()
     net = open_model(model, imports)
-    names = class_names(net, model, labels, {})
+    head = options.head_options(softmax, sigmoid, output_name)
+    names = class_names(net, model, labels, head)
     job = _Job(
         net,
         names,
+        head,
         images,
         others,
         landmarks,
@@ -83,6 +88,7 @@ class _Job:
 
     net: "keras.Model"
     names: tuple[str, ...] | None
+    head: Json
     images: list[Path]
     others: list[Path]
     landmarks: Path | None
@@ -112,7 +118,7 @@ def _fig5(job: _Job) -> Json:
     from zfkeras.experiments import fig5
 
     layers, chosen = job.where("norm1", "fc7"), {"classes": job.classes, "progress": job.progress}
-    return fig5.run(job.net, job.pictures, job.output, layers, job.names, **chosen)
+    return fig5.run(job.net, job.pictures, job.output, layers, job.names, **chosen, **job.head)
 
 
 def _fig7(job: _Job) -> Json:
@@ -121,14 +127,15 @@ def _fig7(job: _Job) -> Json:
     chosen = {"patch_size": job.patch_size, "classes": job.classes, "progress": job.progress}
     layer = job.where("conv5")[0]
     others = telling.gathered(job.others, job.net) if job.others else None
-    return fig7.run(job.net, job.pictures, job.output, layer, job.names, others=others, **chosen)
+    pictures, chosen = job.pictures, chosen | {"others": others} | job.head
+    return fig7.run(job.net, pictures, job.output, layer, job.names, **chosen)
 
 
 def _fig8(job: _Job) -> Json:
     from zfkeras.experiments import fig8
 
     chosen = {"patch_size": job.patch_size, "progress": job.progress}
-    layers = job.where("pool5", "fc7")
+    layers, chosen = job.where("pool5", "fc7"), chosen | job.head
     return fig8.run(job.net, job.marks, job.output, layers, job.names, **chosen)
 
 
@@ -136,7 +143,9 @@ def _table1(job: _Job) -> Json:
     from zfkeras.experiments import table1
 
     chosen: Json = {"patch_size": job.patch_size, "progress": job.progress}
-    return table1.run(job.net, job.marks, job.output, job.where("pool5", "fc7"), **chosen)
+    return table1.run(
+        job.net, job.marks, job.output, job.where("pool5", "fc7"), **chosen, **job.head
+    )
 
 
 _EXPERIMENTS = {

@@ -18,7 +18,7 @@ from zfkeras.types import Json
 def run(
     net: keras.Model,
     pictures: Pictures,
-    output: Path,
+    folder: Path,
     layer: str,
     class_names: Sequence[str] | None = None,
     patch_size: int | None = None,
@@ -32,7 +32,7 @@ def run(
     Args:
         net: The model.
         pictures: (N, H, W, 3) uint8.
-        output: Folder for fig7.npz, fig7-NUMBER.png and fig7-NUMBER-others.png: the rest of panel
+        folder: Folder for fig7.npz, fig7-NUMBER.png and fig7-NUMBER-others.png: the rest of panel
             (c), other pictures above the same map's projections from them.
         layer: Whose strongest map to watch; the paper's is its fifth.
         class_names: Names of the model's classes.
@@ -40,7 +40,7 @@ def run(
         strides: Between its places; default: 28 places a side (spec F4).
         others: More pictures, to project the map of each picture from; default: `pictures`.
         progress: Whether to show a progress bar.
-        **options: As for `occlusion`; `scores` are always taken.
+        **options: As for `occlusion`.
     """
     pictures = np.asarray(pictures)
     side = min(pictures.shape[1:3])
@@ -52,12 +52,11 @@ def run(
         layer=layer,
         others=others,
         progress=progress,
-        scores=True,
         **options,
     )
     pool, rows = pictures if others is None else np.asarray(others), []
     for number in range(len(pictures)):
-        path = output / f"fig7-{number + 1}.png"
+        path = folder / f"fig7-{number + 1}.png"
         picture, sheet = drawing.save(found, pictures, pool, number, path, class_names)
         rows.append(
             {
@@ -67,7 +66,7 @@ def run(
             }
         )
     return {
-        "arrays": str(found.save(output / "fig7.npz")),
+        "arrays": str(found.save(folder / "fig7.npz")),
         "layer": layer,
         "projection_error": found.projection_error,
         "images": rows,
