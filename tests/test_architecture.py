@@ -14,6 +14,7 @@ LEVELS = {
     "version": 0,
     "files": 0,
     "types": 0,
+    "reading": 0,
     "image": 1,
     "results": 2,
     "protos": 0,

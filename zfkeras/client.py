@@ -5,7 +5,6 @@ answer it alike.
 """
 
 import base64
-import io
 import os
 import re
 from dataclasses import dataclass
@@ -16,13 +15,13 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from zfkeras.image import Picture, encode, load
+from zfkeras.reading import portable
 from zfkeras.types import Json
 
 ImageLike = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
-_EXIF_ORIENTATION = 0x0112
 
 
 class ServerError(ConnectionError):
@@ -315,27 +314,14 @@ def _picture(answer: dict[str, str]) -> Picture:
 
 
 def _encoded(image: ImageLike) -> bytes:
-    """The bytes to send: a plain JPEG or PNG as it is, anything else as a PNG of what one sees.
-
-    The graph ignores EXIF orientation and transparency, so they are applied here.
-    """
+    """The bytes to send: a plain JPEG or PNG as it is, anything else as a PNG of what one sees."""
     if isinstance(image, np.ndarray):
         return encode(image)
-    if isinstance(image, Image.Image):
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG", exif=image.getexif())
-        image = buffer.getvalue()
-    data = image if isinstance(image, bytes) else Path(image).read_bytes()
-    return data if _is_plain(data) else encode(load(data if isinstance(image, bytes) else image))
-
-
-def _is_plain(data: bytes) -> bool:
+    if isinstance(image, bytes | Image.Image):
+        return portable(image)
+    data = Path(image).read_bytes()
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return (
-                image.format in ("JPEG", "PNG")
-                and not image.has_transparency_data
-                and image.getexif().get(_EXIF_ORIENTATION, 1) == 1
-            )
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
-        return False
+        return portable(data)
+    except ValueError:
+        load(image)  # says the same, with the file's name
+        raise

@@ -1,23 +1,39 @@
-"""Pictures: reading, fitting, showing signed projections, colouring, laying out, saving.
+"""Pictures: showing signed projections, colouring, laying out, saving.
 
-NumPy and Pillow only. A picture is a ``(H, W, 3)`` uint8 RGB array.
+NumPy and Pillow only. A picture is a ``(H, W, 3)`` uint8 RGB array; `load` and `fit` are those of
+`zfkeras.reading`.
 """
 
 import io
 import math
 import os
 import textwrap
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 
 from zfkeras.files import write_atomically
+from zfkeras.reading import Picture, as_picture, fit, load
 
-Picture = NDArray[np.uint8]
+__all__ = [
+    "Colour",
+    "Picture",
+    "Pictures",
+    "colour_map",
+    "encode",
+    "fit",
+    "frame",
+    "grid",
+    "label",
+    "load",
+    "overlay",
+    "save",
+    "to_display",
+]
+
 Pictures = Sequence[Picture] | NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
@@ -32,62 +48,7 @@ _VIRIDIS = np.frombuffer(
 ).reshape(-1, 3)
 
 
-# === Reading and writing ===
-
 CONTRAST = 99.5  # percentile of a projection's magnitudes that becomes black or white
-
-
-def load(source: str | os.PathLike[str] | bytes, max_pixels: int = 64_000_000) -> Picture:
-    """Reads an image file as it is meant to be seen.
-
-    The EXIF orientation is applied; greyscale, palette, CMYK and 16-bit images become 8-bit
-    RGB; whatever is transparent shows white.
-
-    Args:
-        source: a path, or the bytes of an encoded image.
-        max_pixels: refuse larger images before they are decoded (decompression bombs).
-
-    Raises:
-        ValueError: it is empty, not an image, damaged or too large.
-
-    Example:
-        >>> load(encode(np.full((2, 3, 3), 200, np.uint8)))[0, 0]
-        array([200, 200, 200], dtype=uint8)
-    """
-    name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
-    data = source if isinstance(source, bytes) else Path(source).read_bytes()
-    if not data:
-        raise _unreadable(name, "it has no bytes", max_pixels)
-    try:
-        with warnings.catch_warnings():
-            # Our own limit, below, is stricter than Pillow's warning and names the file.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
-        if image.width * image.height > max_pixels:
-            raise _unreadable(name, f"it has {image.width} x {image.height} pixels", max_pixels)
-        return np.array(_to_rgb(ImageOps.exif_transpose(image)))
-    except UnidentifiedImageError as error:
-        raise _unreadable(name, "it has no known format", max_pixels) from error
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise _unreadable(name, str(error), max_pixels) from error
-
-
-def _unreadable(name: str, reason: str, max_pixels: int) -> ValueError:
-    return ValueError(
-        f"Cannot read an image: {reason}. Expected a whole JPEG, PNG, GIF, BMP, TIFF or WebP "
-        f"file of at most {max_pixels} pixels. Received: source={name!r}"
-    )
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip to 255, not scale
-        scaled = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
-        return Image.fromarray(scaled).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
 
 
 def encode(picture: ArrayLike, format: str = "PNG") -> bytes:
@@ -99,7 +60,7 @@ def encode(picture: ArrayLike, format: str = "PNG") -> bytes:
     """
     buffer = io.BytesIO()
     options = {} if format == "PNG" else {"quality": 90}
-    Image.fromarray(_picture(picture)).save(buffer, format, **options)
+    Image.fromarray(as_picture(picture)).save(buffer, format, **options)
     return buffer.getvalue()
 
 
@@ -116,28 +77,6 @@ def save(path: str | os.PathLike[str], picture: ArrayLike) -> Path:
             f"{', '.join(formats)}. Received: path={str(path)!r}"
         )
     return write_atomically(path, encode(picture, formats[path.suffix.lower()]))
-
-
-# === Sizes ===
-
-
-def fit(picture: ArrayLike, size: int | tuple[int, int]) -> Picture:
-    """Resizes until a picture covers `size`, then cuts out its centre; nothing is stretched.
-
-    For a square `size` this is the papers' "smallest side to S, centre crop of S"; `size` is
-    a side or (height, width).
-
-    Example:
-        >>> fit(np.zeros((40, 90, 3), np.uint8), (20, 30)).shape
-        (20, 30, 3)
-    """
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise ValueError(
-            f"Cannot fit a picture into nothing. Sides must be at least 1. Received: size={size!r}"
-        )
-    image = Image.fromarray(_picture(picture))
-    return np.array(ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR))
 
 
 # === Numbers to colours ===
@@ -220,7 +159,7 @@ def overlay(
         >>> overlay(np.zeros((4, 6, 3), np.uint8), np.eye(2)).shape
         (4, 6, 3)
     """
-    picture, heat = _picture(picture), np.asarray(heat, dtype=np.float32)
+    picture, heat = as_picture(picture), np.asarray(heat, dtype=np.float32)
     if heat.ndim != 2 or not 0 <= alpha <= 1:
         raise ValueError(
             "Cannot lay the heat over the picture. The heat must have shape (h, w), alpha must "
@@ -256,7 +195,7 @@ def grid(
         >>> grid(np.zeros((5, 8, 6, 3), np.uint8), columns=2, padding=1).shape
         (28, 15, 3)
     """
-    tiles = [_picture(picture) for picture in pictures]
+    tiles = [as_picture(picture) for picture in pictures]
     columns = math.ceil(math.sqrt(len(tiles))) if columns is None else columns
     if len({tile.shape for tile in tiles}) != 1 or columns < 1 or padding < 0:
         raise ValueError(
@@ -292,7 +231,7 @@ def frame(
                [  0, 255, 255, 255]], dtype=uint8)
     """
     top, left, bottom, right = box
-    framed = _picture(picture).copy()
+    framed = as_picture(picture).copy()
     inside = (
         slice(top + thickness, max(0, bottom - thickness)),
         slice(left + thickness, max(0, right - thickness)),
@@ -310,7 +249,7 @@ def label(picture: ArrayLike, text: str, size: int = 13) -> Picture:
         >>> label(np.zeros((20, 100, 3), np.uint8), "conv5, map 12").shape[1]
         100
     """
-    picture = _picture(picture)
+    picture = as_picture(picture)
     font = ImageFont.load_default(size)
     letters = max(1, int(picture.shape[1] / (0.55 * size)))
     lines = textwrap.wrap(text, letters) or [""]
@@ -320,17 +259,3 @@ def label(picture: ArrayLike, text: str, size: int = 13) -> Picture:
     for number, line in enumerate(lines):
         draw.text((2, size // 4 + number * line_height), line, fill=(40, 40, 40), font=font)
     return np.concatenate([picture, np.asarray(strip)])
-
-
-def _picture(array: ArrayLike) -> Picture:
-    picture = np.asarray(array)
-    if picture.ndim == 2:
-        picture = picture[..., None]
-    if picture.ndim == 3 and picture.shape[2] == 1:
-        picture = picture.repeat(3, axis=2)
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-        raise ValueError(
-            "This is not a picture. Expected uint8 of shape (H, W, 3), (H, W, 1) or (H, W). "
-            f"Received: dtype={picture.dtype}, shape={picture.shape}"
-        )
-    return picture

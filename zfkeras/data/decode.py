@@ -1,17 +1,49 @@
-"""Encoded pictures to pixels, in the graph: whatever a JPEG or PNG holds, but never a bomb."""
+"""Encoded pictures to pixels in TensorFlow: the policy of `zfkeras.reading`, but never a bomb.
+
+JPEG and PNG are decoded in the graph, as an exported model must; what else Pillow knows is made
+a PNG first (`portable`), which data sets do.
+"""
+
+from typing import Any
 
 import tensorflow as tf
 
-from zfkeras.types import Tensor
+from zfkeras import reading
+from zfkeras.data.headers import is_png, is_transparent, orientation, stored_size
+from zfkeras.reading import MAX_PIXELS
 
-# About 8000 x 8000: 200 MB decoded. A few hundred bytes can claim far more than that.
-MAX_PIXELS = 2**26
+# As libjpeg's own and Pillow's; TensorFlow's default is a coarser one, off by up to 10 of 255.
+_DCT = "INTEGER_ACCURATE"
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+
+def portable(contents: tf.Tensor) -> tf.Tensor:
+    """Makes any file that `zfkeras.reading` knows one that `decode` knows: a JPEG or PNG.
+
+    Other files go through Python, so that an exported graph can't hold this.
+
+    Args:
+        contents: string scalar, the file's bytes.
+
+    Raises:
+        tf.errors.InvalidArgumentError: when executed on what is no picture.
+
+    >>> plain = tf.io.encode_png(tf.zeros((5, 7, 3), tf.uint8))
+    >>> bool(portable(plain) == plain)
+    True
+    """
+
+    def convert(data: Any) -> bytes:
+        return reading.portable(data if isinstance(data, bytes) else data.item())
+
+    def converted() -> tf.Tensor:
+        return tf.ensure_shape(tf.numpy_function(convert, [contents], tf.string), ())
+
+    known = tf.io.is_jpeg(contents) | is_png(contents)
+    return tf.cond(known, lambda: contents, converted)
 
 
 def encoded_size(contents: tf.Tensor) -> tf.Tensor:
-    """Reads height and width from the header of an encoded JPEG or PNG; nothing is decoded.
+    """Reads height and width of an encoded JPEG or PNG as it is to be seen; nothing is decoded.
 
     Args:
         contents: string scalar, the file's bytes.
@@ -25,25 +57,18 @@ def encoded_size(contents: tf.Tensor) -> tf.Tensor:
     >>> encoded_size(tf.io.encode_png(tf.zeros((5, 7, 3), tf.uint8))).numpy().tolist()
     [5, 7]
     """
-    is_jpeg = tf.io.is_jpeg(contents)
-    is_png = tf.strings.substr(contents, 0, 8) == _PNG
+    contents = _known(contents)
+    size = stored_size(contents)
+    return tf.where(orientation(contents) > 4, tf.reverse(size, [0]), size)
+
+
+def _known(contents: tf.Tensor) -> tf.Tensor:
     known = tf.debugging.Assert(
-        is_jpeg | (is_png & (tf.strings.length(contents) > 24)),
+        tf.io.is_jpeg(contents) | (is_png(contents) & (tf.strings.length(contents) > 24)),
         ["Not a JPEG or PNG picture. Received bytes:", tf.strings.length(contents)],
     )
     with tf.control_dependencies([known]):
-        return tf.cond(
-            is_jpeg,
-            lambda: tf.image.extract_jpeg_shape(contents)[:2],
-            lambda: _png_size(contents),
-        )
-
-
-def _png_size(contents: tf.Tensor) -> tf.Tensor:
-    # IHDR is always first: width and height are big-endian at bytes 16 and 20.
-    header = tf.strings.substr(contents, 16, 8)
-    width_height = tf.io.decode_raw(header, tf.int32, little_endian=False)
-    return tf.ensure_shape(tf.reverse(width_height, [0]), (2,))
+        return tf.identity(contents)
 
 
 def decode(
@@ -51,8 +76,8 @@ def decode(
 ) -> tf.Tensor:
     """Decodes a JPEG or PNG to RGB, whatever it holds: grey, CMYK, palette, alpha, 16 bits.
 
-    Transparency is dropped and EXIF orientation is not applied (ImageNet's files are used so).
-    The header's size is checked before any pixel is decoded.
+    As `zfkeras.reading.load` does: the EXIF orientation is applied, what is transparent shows
+    white. The header's size is checked before any pixel is decoded.
 
     Args:
         contents: string scalar, the file's bytes.
@@ -70,23 +95,73 @@ def decode(
     >>> decode(tf.io.encode_jpeg(tf.zeros((5, 7, 1), tf.uint8))).shape
     TensorShape([5, 7, 3])
     """
-    with tf.control_dependencies([_check_size(encoded_size(contents), max_pixels)]):
+    contents = _known(contents)
+    size, turn = stored_size(contents), orientation(contents)
+    with tf.control_dependencies([_check_size(size, max_pixels)]):
         contents = tf.identity(contents)
-    if window is None:
-        return tf.io.decode_image(contents, channels=3, expand_animations=False)
-    return tf.cond(
-        tf.io.is_jpeg(contents),
-        lambda: tf.image.decode_and_crop_jpeg(contents, window, channels=3),
-        lambda: cut(tf.io.decode_png(contents, channels=3), window),
+    if window is not None:
+        window = _stored_window(window, size, turn)
+    image = tf.cond(
+        is_png(contents), lambda: _png(contents, window), lambda: _jpeg(contents, window)
     )
+    return tf.cond(turn == 1, lambda: image, lambda: _turned(image, turn))
 
 
-def _check_size(size: tf.Tensor, max_pixels: int) -> Tensor:
+def _jpeg(contents: tf.Tensor, window: tf.Tensor | None) -> tf.Tensor:
+    if window is None:
+        return tf.image.decode_jpeg(contents, channels=3, dct_method=_DCT)
+    return tf.image.decode_and_crop_jpeg(contents, window, channels=3, dct_method=_DCT)
+
+
+def _png(contents: tf.Tensor, window: tf.Tensor | None) -> tf.Tensor:
+    def part(channels: int) -> tf.Tensor:
+        image = tf.io.decode_png(contents, channels=channels)
+        return image if window is None else cut(image, window)
+
+    return tf.cond(is_transparent(contents), lambda: _over_white(part(4)), lambda: part(3))
+
+
+def _over_white(image: tf.Tensor) -> tf.Tensor:
+    """Lays RGBA over white; rounds as Pillow does."""
+    colours, alpha = tf.split(tf.cast(image, tf.int32), [3, 1], -1)
+    mixed = colours * alpha + 255 * (255 - alpha)
+    return tf.cast((2 * mixed + 255) // 510, tf.uint8)
+
+
+def _check_size(size: tf.Tensor, max_pixels: int) -> tf.Operation:
     height, width = tf.unstack(tf.cast(size, tf.int64))
     return tf.debugging.Assert(
         (height > 0) & (width > 0) & (height <= max_pixels // tf.maximum(width, 1)),
         [f"A picture must have 1 to {max_pixels} pixels. Received height, width:", height, width],
     )
+
+
+# === EXIF orientation: a transposition of 5 to 8, then mirrors ===
+
+
+def _mirrors(turn: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Whether top and bottom, and whether left and right change places."""
+    return tf.gather(_UPSIDE_DOWN, turn), tf.gather(_LEFT_RIGHT, turn)
+
+
+_UPSIDE_DOWN = [number in (3, 4, 7, 8) for number in range(9)]
+_LEFT_RIGHT = [number in (2, 3, 6, 7) for number in range(9)]
+
+
+def _turned(image: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:
+    vertical, horizontal = _mirrors(turn)
+    image = tf.cond(turn > 4, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
+    image = tf.cond(vertical, lambda: tf.reverse(image, [0]), lambda: image)
+    return tf.cond(horizontal, lambda: tf.reverse(image, [1]), lambda: image)
+
+
+def _stored_window(window: tf.Tensor, stored: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:
+    """The window of the stored pixels that is seen as `window` after turning."""
+    corner, size = window[:2], window[2:]
+    shown = tf.where(turn > 4, tf.reverse(stored, [0]), stored)
+    corner = tf.where(tf.stack(_mirrors(turn)), shown - corner - size, corner)
+    turned = tf.concat([tf.reverse(corner, [0]), tf.reverse(size, [0])], 0)
+    return tf.where(turn > 4, turned, tf.concat([corner, size], 0))
 
 
 def cut(image: tf.Tensor, window: tf.Tensor) -> tf.Tensor:

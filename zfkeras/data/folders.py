@@ -10,11 +10,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from zfkeras.data.decode import decode
+from zfkeras.data.decode import decode, portable
 from zfkeras.data.sources import Skipped, Source, first_line
 from zfkeras.data.walk import files_below, hidden
-
-EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
+from zfkeras.reading import EXTENSIONS
 
 
 def image_folder(
@@ -25,7 +24,7 @@ def image_folder(
     cache: str | os.PathLike | None = None,
     progress: bool = False,
 ) -> Source:
-    """JPEG and PNG pictures in a folder; its directories are the classes.
+    """Pictures in a folder; its directories are the classes.
 
     Args:
         path: a folder CLASS/…/PICTURE.
@@ -156,9 +155,11 @@ def _reason(path: str) -> str | None:
         contents = Path(path).read_bytes()
         if not contents:
             return "the file is empty"
-        decode(tf.constant(contents))
+        decode(portable(tf.constant(contents)))
     except OSError as error:
         return str(error.strerror)
     except tf.errors.OpError as error:
         return first_line(error)
+    except ValueError as error:  # of `zfkeras.reading`: of its three parts the first
+        return str(error).removeprefix("Cannot read an image: ").split(". Expected")[0]
     return None

@@ -9,12 +9,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
-from zfkeras import image
+from zfkeras import reading
 from zfkeras.data.walk import files_below
+from zfkeras.reading import EXTENSIONS
 
 Images: TypeAlias = ArrayLike | str | os.PathLike[str] | tf.data.Dataset
-
-EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def pictures(source: Images, image_size: tuple[int | None, int | None] = (None, None)) -> NDArray:
@@ -40,7 +39,7 @@ def pictures(source: Images, image_size: tuple[int | None, int | None] = (None, 
         (2, 5, 4, 3)
     """
     if isinstance(source, (str, os.PathLike)):
-        found = [image.load(path) for path in picture_files(source)]
+        found = [reading.load(path) for path in picture_files(source)]
     elif hasattr(source, "as_numpy_iterator"):
         found = list(_elements(source))
     elif hasattr(source, "__array__") or isinstance(source, (list, tuple)):
@@ -98,4 +97,4 @@ def _fit(picture: NDArray, size: tuple[int, int]) -> NDArray:
     """Leaves pictures that fit alone, whatever their type; others are rounded to uint8."""
     if picture.shape[:2] == size:
         return picture
-    return image.fit(np.rint(picture).clip(0, 255).astype(np.uint8), size)
+    return reading.fit(np.rint(picture).clip(0, 255).astype(np.uint8), size)

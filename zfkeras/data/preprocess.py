@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from zfkeras.data.decode import cut, decode, encoded_size
+from zfkeras.data.decode import cut, decode, encoded_size, portable
 from zfkeras.types import Pair, Tensor
 
 CROPS = ("centre", "random", "ten")
@@ -169,7 +169,7 @@ def evaluation_picture(
     >>> evaluation_picture(tf.zeros((50, 75, 3), tf.uint8), (28, 28)).shape
     TensorShape([32, 48, 3])
     """
-    image = decode(picture) if picture.dtype == tf.string else picture
+    image = decode(portable(picture)) if picture.dtype == tf.string else picture
     return resize_to_cover(image, scaled(size, scale))
 
 
@@ -204,6 +204,7 @@ def training_example(picture: tf.Tensor, augmentation: Augmentation, seed: tf.Te
     # Independent draws: which view, where, mirrored or not, and colour.
     seeds = tf.unstack(tf.random.split(seed, 4))
     encoded = picture.dtype == tf.string
+    picture = portable(picture) if encoded else picture
     source = encoded_size(picture) if encoded else tf.shape(picture)[:2]
     window = _window(source, augmentation, seeds[0], seeds[1])
     image = decode(picture, window) if encoded else cut(picture, window)

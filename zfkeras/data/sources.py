@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from zfkeras.data.decode import decode
+from zfkeras.data.decode import decode, portable
 from zfkeras.types import Tensor
 
 
@@ -56,7 +56,7 @@ class Source:
 
         def decoded(*key: Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             picture, label = self.fetch(*key)
-            return (decode(picture) if picture.dtype == tf.string else picture), label
+            return (decode(portable(picture)) if picture.dtype == tf.string else picture), label
 
         return parallel(self.keys, decoded).prefetch(1).with_options(options())
 
@@ -228,4 +228,11 @@ def first_line(error: Exception) -> str:
     if assertion:  # what the assertion was given, a line each, texts as b'…'
         return " ".join(re.sub("^b'(.*)'$", r"\1", value) for value in values.split("\n"))
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rsplit("}}", 1)[-1].split(" [Op:")[0].strip().strip("'")
+    return (
+        lines[0]
+        .rsplit("}}", 1)[-1]
+        .split(" [Op:")[0]
+        .strip()
+        .strip("'")
+        .removeprefix("ValueError: ")
+    )

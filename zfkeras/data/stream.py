@@ -14,8 +14,9 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from zfkeras.data import preprocess
-from zfkeras.data.folders import EXTENSIONS, image_folder
+from zfkeras.data.folders import image_folder
 from zfkeras.data.sources import Skipped, Source, first_line, options, parallel
+from zfkeras.reading import EXTENSIONS
 from zfkeras.types import Tensor
 
 Size = tuple[int | None, ...]

@@ -1,0 +1,273 @@
+"""How pictures are read, said once: which files, seen how, brought to which size.
+
+This is the policy and its half in Pillow; the half in TensorFlow, for data sets and the exported
+graph, is in `zfkeras.data.decode` and `zfkeras.data.preprocess`. `tests/test_reading.py` holds
+the two against each other. No TensorFlow here: a client must not need it.
+
+- The EXIF orientation is applied. What is transparent shows white.
+- Of an animation the first picture counts.
+- All modes become 8-bit RGB by what they mean; 16 bits keep their high byte.
+- A picture is fitted to a size by "crop" (the largest centred part of its shape), "stretch" or
+  "pad" (the whole picture, grey around it), bilinear and antialiased.
+"""
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+Picture = NDArray[np.uint8]
+
+EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+
+# About 8000 x 8000: 200 MB decoded. A few hundred bytes can claim far more than that.
+MAX_PIXELS = 2**26
+
+FITS = ("crop", "stretch", "pad")
+PADDING = 128  # the grey beside a padded picture, which is what an occluder shows, too
+
+_ORIENTATION = 0x0112
+_BILINEAR = Image.Resampling.BILINEAR
+
+
+# === Files ===
+
+
+def load(source: str | os.PathLike[str] | bytes, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Reads an image file as it is meant to be seen.
+
+    The EXIF orientation is applied; greyscale, palette, CMYK, Lab, 16-bit and float images become
+    8-bit RGB; whatever is transparent shows white.
+
+    Args:
+        source: a path, or the bytes of an encoded image.
+        max_pixels: refuse larger images before they are decoded (decompression bombs).
+
+    Raises:
+        ValueError: it is empty, not an image, damaged, too large, or its numbers mean no colours.
+
+    Example:
+        >>> load(portable(Image.new("L", (3, 2), 200)))[0, 0]
+        array([200, 200, 200], dtype=uint8)
+    """
+    name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
+    data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    if not data:
+        raise _unreadable(name, "it has no bytes", max_pixels)
+    try:
+        image = _opened(data)
+        if image.width * image.height > max_pixels:
+            raise _unreadable(name, f"it has {image.width} x {image.height} pixels", max_pixels)
+        return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+    except UnidentifiedImageError as error:
+        raise _unreadable(name, "it has no known format", max_pixels) from error
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError, _NoColours) as error:
+        raise _unreadable(name, str(error), max_pixels) from error
+
+
+def portable(image: Image.Image | bytes) -> bytes:
+    """A picture as a file that every reader, the exported graph too, shows alike.
+
+    That is a JPEG or PNG as it is, unless it is turned or transparent (older exports heed
+    neither); anything else is decoded, and made a PNG of what one sees.
+
+    Args:
+        image: An encoded or an open picture.
+
+    Raises:
+        ValueError: As `load`.
+
+    Example:
+        >>> portable(Image.new("CMYK", (4, 3)))[1:4]
+        b'PNG'
+    """
+    if isinstance(image, bytes):
+        return image if _is_plain(image) else _png(load(image))
+    try:
+        return _png(_to_rgb(ImageOps.exif_transpose(image)))
+    except _NoColours as error:
+        raise _unreadable(f"{type(image).__name__} of mode {image.mode}", str(error)) from error
+
+
+def _opened(data: bytes) -> Image.Image:
+    with warnings.catch_warnings():
+        # Our own limit is stricter than Pillow's warning and names the file.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(io.BytesIO(data))
+
+
+def _is_plain(data: bytes) -> bool:
+    try:
+        image = _opened(data)
+        return (
+            image.format in ("JPEG", "PNG")
+            and not image.has_transparency_data
+            and image.getexif().get(_ORIENTATION, 1) == 1
+        )
+    except (OSError, SyntaxError, Image.DecompressionBombError):
+        return False
+
+
+def _png(picture: Image.Image | Picture) -> bytes:
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)  # it is read again at once
+    return buffer.getvalue()
+
+
+def _unreadable(name: str, reason: str, max_pixels: int = MAX_PIXELS) -> ValueError:
+    return ValueError(
+        f"Cannot read an image: {reason}. Expected a whole JPEG, PNG, GIF, BMP, TIFF or WebP "
+        f"file of at most {max_pixels} pixels. Received: source={name!r}"
+    )
+
+
+# === Modes ===
+
+
+class _NoColours(Exception):
+    """The numbers of a picture have no meaning as colours."""
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        return Image.fromarray(_eight_bits(np.asarray(image), image.mode)).convert("RGB")
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        return converted or image
+    try:
+        if image.has_transparency_data or image.mode == "La":
+            image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image)
+        return image.convert("RGB")
+    except ValueError as error:
+        raise _NoColours(f"its mode, {image.mode}, can't be shown as RGB") from error
+
+
+def _eight_bits(values: NDArray, mode: str) -> Picture:
+    """Numbers of more than 8 bits as 0..255: Pillow would clip them, not scale.
+
+    16-bit files say how long their numbers are; of others only the range tells what they mean.
+    """
+    if mode.startswith("I;16"):
+        return (values >> 8).astype(np.uint8)
+    low, high = values.min(), values.max()
+    if low >= 0 and high <= 1 and mode == "F":
+        return np.rint(values * 255).astype(np.uint8)
+    if low >= 0 and high <= 255:
+        return np.rint(values).astype(np.uint8)
+    if low >= 0 and high <= 65535 and mode == "I":
+        return (values >> 8).astype(np.uint8)
+    raise _NoColours(
+        f"its numbers, {low:g} to {high:g} in mode {mode}, are neither 0..255 nor "
+        f"{'0..1' if mode == 'F' else '0..65535'}"
+    )
+
+
+# === Sizes ===
+
+
+def fit(picture: ArrayLike, size: int | tuple[int, int], how: str = "crop") -> Picture:
+    """Brings a picture to a size.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        size: a side or (height, width).
+        how: "crop" enlarges or shrinks it until it covers `size` and cuts out its centre (the
+            papers' "smallest side to S, centre crop of S"), "stretch" changes its shape, "pad"
+            shows all of it with grey beside it.
+
+    Example:
+        >>> fit(np.zeros((40, 90, 3), np.uint8), (20, 30)).shape
+        (20, 30, 3)
+        >>> fit(np.zeros((40, 80, 3), np.uint8), 4, "pad")[:, 0, 0]
+        array([128,   0,   0, 128], dtype=uint8)
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise ValueError(
+            f"Cannot fit a picture into nothing. Sides must be at least 1. Received: size={size!r}"
+        )
+    array = as_picture(picture)
+    source, image = array.shape[:2], Image.fromarray(array)
+    if check_fit(how) == "pad":
+        inner = padded_size(source, (height, width))
+        fitted = np.full((height, width, 3), PADDING, np.uint8)
+        top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+        resized = np.asarray(image.resize(inner[::-1], _BILINEAR))
+        fitted[top : top + inner[0], left : left + inner[1]] = resized
+        return fitted
+    rows, columns = cropped(source, (height, width)) if how == "crop" else source
+    top, left = (source[0] - rows) / 2, (source[1] - columns) / 2
+    box = (left, top, left + columns, top + rows)
+    return np.array(image.resize((width, height), _BILINEAR, box=box))
+
+
+def check_fit(how: str) -> str:
+    """One of `FITS`.
+
+    Raises:
+        ValueError: it is none.
+
+    Example:
+        >>> check_fit("squash")
+        Traceback (most recent call last):
+        ValueError: There is no such way to fit a picture. Expected crop, ... Received: fit='squash'
+    """
+    if how not in FITS:
+        raise ValueError(
+            "There is no such way to fit a picture. Expected crop, stretch or pad. "
+            f"Received: fit={how!r}"
+        )
+    return how
+
+
+def cropped(source: tuple[int, ...], size: tuple[int, int]) -> tuple[float, float]:
+    """The (rows, columns) of a picture's largest centred part of the shape of `size`.
+
+    Example:
+        >>> cropped((40, 90), (20, 30))
+        (40.0, 60.0)
+    """
+    ratio = min(source[0] / size[0], source[1] / size[1])
+    return size[0] * ratio, size[1] * ratio
+
+
+def padded_size(source: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
+    """The (height, width) that a picture has within a padded one of `size`.
+
+    Example:
+        >>> padded_size((40, 80), (30, 30)), padded_size((1, 1000), (30, 30))
+        ((15, 30), (1, 30))
+    """
+    ratio = max(source[0] / size[0], source[1] / size[1])
+    return max(1, round(source[0] / ratio)), max(1, round(source[1] / ratio))
+
+
+def as_picture(array: ArrayLike) -> Picture:
+    """An array as a picture (H, W, 3); grey ones may lack the colours.
+
+    Raises:
+        ValueError: it is no picture.
+
+    Example:
+        >>> as_picture(np.zeros((4, 5), np.uint8)).shape
+        (4, 5, 3)
+    """
+    picture = np.asarray(array)
+    if picture.ndim == 2:
+        picture = picture[..., None]
+    if picture.ndim == 3 and picture.shape[2] == 1:
+        picture = picture.repeat(3, axis=2)
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        raise ValueError(
+            "This is not a picture. Expected uint8 of shape (H, W, 3), (H, W, 1) or (H, W). "
+            f"Received: dtype={picture.dtype}, shape={picture.shape}"
+        )
+    return picture
