@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from zfkeras.files import write_atomically
-from zfkeras.reading import Picture, as_picture, fit, load
+from zfkeras.reading import Picture, as_picture, fit, load, to_grey
 
 __all__ = [
     "Colour",
@@ -32,6 +32,7 @@ __all__ = [
     "overlay",
     "save",
     "to_display",
+    "to_grey",
 ]
 
 Pictures = Sequence[Picture] | NDArray[np.uint8]

@@ -250,6 +250,19 @@ def padded_size(source: tuple[int, ...], size: tuple[int, int]) -> tuple[int, in
     return max(1, round(source[0] / ratio)), max(1, round(source[1] / ratio))
 
 
+GREY = (0.299, 0.587, 0.114)  # of red, green and blue (Rec. 601), as Pillow's "L"
+
+
+def to_grey(pictures: ArrayLike) -> NDArray[np.uint8]:
+    """Pictures (..., H, W, 3) in grey: (..., H, W, 1) uint8, the `GREY` mean of the colours.
+
+    Example:
+        >>> to_grey(np.full((1, 1, 3), (255, 0, 0), np.uint8)).tolist()
+        [[[76]]]
+    """
+    return np.rint(np.asarray(pictures) @ np.array(GREY))[..., None].astype(np.uint8)
+
+
 def as_picture(array: ArrayLike) -> Picture:
     """An array as a picture (H, W, 3); grey ones may lack the colours.
 

@@ -36,6 +36,7 @@ def load_landmarks(
     path: str | os.PathLike[str],
     image_size: tuple[int, int],
     folder: str | os.PathLike[str] | None = None,
+    channels: int = 3,
 ) -> Landmarks:
     """Reads a list of pictures with their parts, and fits both to the size a net takes.
 
@@ -47,6 +48,7 @@ def load_landmarks(
         path: The JSON file.
         image_size: (height, width) that pictures are fitted to.
         folder: Where the pictures are; default: beside the file.
+        channels: 1 for pictures in grey.
 
     Raises:
         ValueError: The file is no such list, or its entries don't name the same parts.
@@ -59,8 +61,9 @@ def load_landmarks(
     classes = _each(entries, "class", path)
     fitted = None if boxes is None else np.stack(_moved(boxes, moves)).round().astype(np.int64)
     limits = np.tile(image_size, 2)
+    images = np.stack([image.fit(picture, image_size) for picture in pictures])
     return Landmarks(
-        np.stack([image.fit(picture, image_size) for picture in pictures]),
+        image.to_grey(images) if channels == 1 else images,
         {
             name: np.stack(_moved([entry["parts"][name] for entry in entries], moves))
             for name in entries[0]["parts"]

@@ -30,6 +30,7 @@ def atlas(
     rule: str = options.RULE,
     rules: str = options.RULES,
     imports: list[str] = options.IMPORT,
+    image_size: str = options.IMAGE_SIZE,
     as_json: bool = options.JSON,
 ) -> None:
     """Make a site of what every feature map looks for (Fig. 2); killed, it goes on."""
@@ -37,7 +38,7 @@ def atlas(
     from zfkeras.atlas import write_atlas
 
     output.mkdir(parents=True, exist_ok=True)
-    net = open_model(model, imports)
+    net = open_model(model, imports, image_size)
     with warnings_as_lines():
         source = opened(data, output, net, not as_json)
         report_skipped([source])

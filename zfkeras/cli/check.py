@@ -18,12 +18,13 @@ def check(
     model: str = typer.Argument("imagenette", help=options.MODEL.help),
     rules: str = options.RULES,
     imports: list[str] = options.IMPORT,
+    image_size: str = options.IMAGE_SIZE,
     as_json: bool = options.JSON,
 ) -> None:
     """Tell what the deconvnet will meet in a model; exit code 1 if something can't be projected."""
     load_tensorflow()
     from zfkeras.analysis.checks import check_model
 
-    found = check_model(open_model(model, imports), open_rules(rules))
+    found = check_model(open_model(model, imports, image_size), open_rules(rules))
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
     raise typer.Exit(0 if found.ok else 1)

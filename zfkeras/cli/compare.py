@@ -37,6 +37,7 @@ def compare(
     output_name: str | None = options.OUTPUT_NAME,
     rules: str = options.RULES,
     imports: list[str] = options.IMPORT,
+    image_size: str = options.IMAGE_SIZE,
     labels: Path | None = options.LABELS,
     output: Path = typer.Option(Path("comparison"), help="Folder for pictures and arrays."),
     as_json: bool = options.JSON,
@@ -51,6 +52,7 @@ def compare(
         layer,
         rules,
         imports,
+        image_size,
         labels,
         False,
         as_json,
@@ -79,6 +81,7 @@ def faithfulness(
     output_name: str | None = options.OUTPUT_NAME,
     rules: str = options.RULES,
     imports: list[str] = options.IMPORT,
+    image_size: str = options.IMAGE_SIZE,
     labels: Path | None = options.LABELS,
     output: Path = typer.Option(Path("faithfulness"), help="Folder for pictures and arrays."),
     as_json: bool = options.JSON,
@@ -93,6 +96,7 @@ def faithfulness(
         layer,
         rules,
         imports,
+        image_size,
         labels,
         True,
         as_json,
@@ -123,6 +127,7 @@ def _tested(
     layer: str,
     rules: str,
     imports: list[str],
+    image_size: str,
     labels: Path | None,
     randomize: bool,
     quiet: bool,
@@ -133,7 +138,7 @@ def _tested(
     from zfkeras.analysis.explanations import Settings
     from zfkeras.analysis.faithfulness import faithfulness as measure
 
-    net = open_model(model, imports)
+    net = open_model(model, imports, image_size)
     pictures, names = gathered(images, net), class_names(net, model, labels, head)
     found = measure(
         net,

@@ -7,7 +7,7 @@ import typer
 from zfkeras.cli import options
 from zfkeras.cli.nets import class_names, open_model
 from zfkeras.cli.quiet import load_tensorflow
-from zfkeras.cli.telling import layer_names, say
+from zfkeras.cli.telling import layer_names, marked, say
 from zfkeras.types import Json
 
 
@@ -28,6 +28,7 @@ def correspond(
     sigmoid: bool = options.SIGMOID,
     output_name: str | None = options.OUTPUT_NAME,
     imports: list[str] = options.IMPORT,
+    image_size: str = options.IMAGE_SIZE,
     labels: Path | None = options.LABELS,
     output: Path = typer.Option(Path("correspondence"), help="Folder for pictures and arrays."),
     as_json: bool = options.JSON,
@@ -35,12 +36,10 @@ def correspond(
     """Hide the same part in several pictures: does it mean the same everywhere? (Table 1)."""
     head = options.head_options(softmax, sigmoid, output_name)
     load_tensorflow()
-    from zfkeras.analysis.landmarks import load_landmarks
-    from zfkeras.data.inputs import input_size
     from zfkeras.experiments import fig8, table1
 
-    net = open_model(model, imports)
-    marks = load_landmarks(landmarks, input_size(net), images)
+    net = open_model(model, imports, image_size)
+    marks = marked(landmarks, net, images)
     names = class_names(net, model, labels, head)
     chosen: Json = {"patch_size": patch_size, "draws": draws, "seed": seed, **head}
     where = layer_names(net, layers, ("pool5", "fc7"))

@@ -25,6 +25,7 @@ def invariance(
     sigmoid: bool = options.SIGMOID,
     output_name: str | None = options.OUTPUT_NAME,
     imports: list[str] = options.IMPORT,
+    image_size: str = options.IMAGE_SIZE,
     labels: Path | None = options.LABELS,
     output: Path = typer.Option(Path("invariance"), help="Folder for pictures and arrays."),
     as_json: bool = options.JSON,
@@ -35,7 +36,7 @@ def invariance(
     from zfkeras.analysis.invariance import PAPER
     from zfkeras.experiments import fig5
 
-    net = open_model(model, imports)
+    net = open_model(model, imports, image_size)
     wanted = options.names(kinds) if kinds else list(PAPER)
     result = fig5.run(
         net,

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from zfkeras.cli import options
 from zfkeras.types import Json
 
 if TYPE_CHECKING:
@@ -17,17 +18,21 @@ if TYPE_CHECKING:
     from zfkeras.deconvnet.rules import Rules
 
 
-def open_model(model: str, imports: Sequence[str] = ()) -> "keras.Model":
-    """The model by its name or file, once the modules that define its layers are imported."""
+def open_model(model: str, imports: Sequence[str] = (), image_size: str = "") -> "keras.Model":
+    """The model by its name or file, once the modules that define its layers are imported.
+
+    `image_size` is the text of the option: "", or the size to give to a net of any size.
+    """
     import keras
 
+    from zfkeras.data.inputs import fixed_size
     from zfkeras.models.loading import load_model
 
     for name in imports:
         found = vars(user_module(name, "--import")).values()
         layers = [cls for cls in found if inspect.isclass(cls) and _is_keras(cls)]
         keras.saving.get_custom_objects().update({cls.__name__: cls for cls in layers})
-    return load_model(model)
+    return fixed_size(load_model(model), options.size("--image-size", image_size))
 
 
 def _is_keras(cls: type) -> bool:

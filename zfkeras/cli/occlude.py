@@ -41,6 +41,7 @@ def occlude(
     output_name: str | None = options.OUTPUT_NAME,
     rules: str = options.RULES,
     imports: list[str] = options.IMPORT,
+    image_size: str = options.IMAGE_SIZE,
     labels: Path | None = options.LABELS,
     output: Path = typer.Option(Path("occlusion"), help="Folder for the pictures and arrays."),
     as_json: bool = options.JSON,
@@ -55,7 +56,7 @@ def occlude(
     from zfkeras.analysis.painting import a_fifth
     from zfkeras.graph.feature_layers import default_layer
 
-    net, files = open_model(model, imports), files_of(images)
+    net, files = open_model(model, imports, image_size), files_of(images)
     pictures = gathered(images, net)
     names = class_names(net, model, labels, head) if scores else None
     beside = files if others is None else files_of([others])

@@ -15,6 +15,9 @@ IMPORT = typer.Option(
 LABELS = typer.Option(None, help="Text file with the name of a class on each line.")
 LAYERS = typer.Option("", help="Layers, with commas between.")
 CLASSES = typer.Option("", "--classes", help="Class, or one for each picture [default: predicted].")
+IMAGE_SIZE = typer.Option(
+    "", help="HEIGHT,WIDTH of the pictures, for a net that takes any [default: as they are]."
+)
 JSON = typer.Option(False, "--json", help="Print the result as JSON, nothing else.")
 RULE = typer.Option("deconvnet", help="deconvnet, guided or gradient.")
 RULES = typer.Option("", help="Reverse rules of your own: MODULE:NAME or FILE.py:NAME of a dict.")
@@ -69,6 +72,22 @@ def numbers(option: str, text: str, kind: Callable[[str], Any] = int) -> Any:
             f"Received: {option} {text}"
         ) from None
     return (found[0] if "," not in text else found) if found else None
+
+
+def size(option: str, text: str) -> tuple[int, int] | None:
+    """A height and a width; one number is both.
+
+    Example:
+        >>> size("--image-size", "224"), size("--image-size", "")
+        ((224, 224), None)
+    """
+    found = numbers(option, text)
+    pair = (found, found) if isinstance(found, int) else found
+    if pair is not None and len(pair) != 2:
+        raise ValueError(
+            f"{option} must be HEIGHT,WIDTH, or one number for both. Received: {option} {text}"
+        )
+    return pair
 
 
 def parse_channels(text: str) -> int | list[int] | None:

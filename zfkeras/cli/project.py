@@ -35,6 +35,7 @@ def project(
     rule: str = options.RULE,
     rules: str = options.RULES,
     imports: list[str] = options.IMPORT,
+    image_size: str = options.IMAGE_SIZE,
     output: Path = typer.Option(Path("projections"), help="Folder for the pictures and arrays."),
     as_json: bool = options.JSON,
 ) -> None:
@@ -45,7 +46,7 @@ def project(
     from zfkeras.graph.feature_layers import default_layer
     from zfkeras.report import figures
 
-    net, files = open_model(model, imports), files_of(images)
+    net, files = open_model(model, imports, image_size), files_of(images)
     pictures, layer = gathered(images, net), layer or default_layer(net) or ""
     deconv = DeconvNet(net, rule=rule, rules=open_rules(rules))
     if not channels:

@@ -47,6 +47,7 @@ def reproduce(
     classes: str = options.CLASSES,
     patch_size: int | None = typer.Option(None, help="Occluder [default: a fifth of the picture]."),
     imports: list[str] = options.IMPORT,
+    image_size: str = options.IMAGE_SIZE,
     labels: Path | None = options.LABELS,
     softmax: bool | None = options.SOFTMAX,
     sigmoid: bool = options.SIGMOID,
@@ -62,7 +63,7 @@ def reproduce(
         )
     watched = options.numbers("--classes", classes)
     load_tensorflow()
-    net = open_model(model, imports)
+    net = open_model(model, imports, image_size)
     head = options.head_options(softmax, sigmoid, output_name)
     names = class_names(net, model, labels, head)
     job = _Job(
@@ -104,11 +105,8 @@ class _Job:
 
     @property
     def marks(self) -> "Landmarks":
-        from zfkeras.analysis.landmarks import load_landmarks
-        from zfkeras.data.inputs import input_size
-
         folder = self.images[0] if self.images else None
-        return load_landmarks(self.landmarks or "", input_size(self.net), folder)
+        return telling.marked(self.landmarks or Path(), self.net, folder)
 
     def where(self, *usual: str) -> tuple[str, ...]:
         return telling.layer_names(self.net, self.layers, usual)
@@ -158,12 +156,6 @@ _EXPERIMENTS = {
 
 def _photographs(net: "keras.Model") -> "Pictures":
     """scikit-learn's two photographs, fitted to the net."""
-    import numpy as np
-    from sklearn.datasets import load_sample_images
+    import sklearn.datasets
 
-    from zfkeras import image
-    from zfkeras.data.inputs import input_size
-
-    return np.stack(
-        [image.fit(picture, input_size(net)) for picture in load_sample_images().images]
-    )
+    return telling.gathered([Path(sklearn.datasets.__file__).parent / "images"], net)

@@ -50,6 +50,7 @@ def export(
     rule: str = options.RULE,
     rules: str = options.RULES,
     imports: list[str] = options.IMPORT,
+    image_size: str = options.IMAGE_SIZE,
     as_json: bool = options.JSON,
 ) -> None:
     """Export a net as the next version of a served model."""
@@ -59,7 +60,7 @@ def export(
     from zfkeras.saved_model import export as export_model
 
     version = export_model(
-        open_model(model, imports),
+        open_model(model, imports, image_size),
         directory,
         labels=load_class_names(model, labels),
         layers=layer or None,

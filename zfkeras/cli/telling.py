@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from zfkeras.analysis.landmarks import Landmarks
+
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
     """The picture files at some paths, files or folders."""
@@ -24,13 +26,33 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
 
 
 def gathered(paths: Sequence[Path], net: "keras.Model") -> "NDArray[np.uint8]":
-    """The pictures at some paths, files or folders, as the net takes them: (N, H, W, 3) uint8."""
+    """The pictures at some paths, files or folders, as the net takes them: (N, H, W, C) uint8.
+
+    For a net of any size they are as large as they are, all alike.
+    """
     import numpy as np
 
-    from zfkeras.data.inputs import input_size
+    from zfkeras.data.inputs import image_shape
     from zfkeras.data.pictures import pictures
 
-    return np.concatenate([pictures(path, input_size(net)) for path in paths])
+    _, height, width, channels = image_shape(net)
+    found = [pictures(path, (height, width), channels) for path in paths]
+    sizes = {images.shape[1:3] for images in found}
+    if len(sizes) > 1:
+        raise ValueError(
+            "The net takes pictures of any size, but together only of one. Expected --image-size "
+            f"HEIGHT,WIDTH to fit them to. Received: pictures of {sorted(sizes)}"
+        )
+    return np.concatenate(found)
+
+
+def marked(landmarks: Path, net: "keras.Model", folder: Path | None) -> "Landmarks":
+    """Pictures and their parts, as the net takes them; the pictures of a folder, or beside."""
+    from zfkeras.analysis.landmarks import load_landmarks
+    from zfkeras.data.inputs import picture_shape
+
+    height, width, channels = picture_shape(net)
+    return load_landmarks(landmarks, (height, width), folder, channels)
 
 
 def layer_names(net: "keras.Model", text: str, usual: tuple[str, ...]) -> tuple[str, ...]:

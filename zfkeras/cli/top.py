@@ -34,6 +34,7 @@ def top(
     output: Path = _OUTPUT,
     shard: str = typer.Option("", help="I/N: search only the I-th of N parts, I from 0."),
     imports: list[str] = options.IMPORT,
+    image_size: str = options.IMAGE_SIZE,
     mirrored: bool = typer.Option(False, "--mirrored", help="Use all devices at once."),
     save_every: int = typer.Option(100, help="Batches between two savings."),
     as_json: bool = options.JSON,
@@ -48,7 +49,7 @@ def top(
     output.mkdir(parents=True, exist_ok=True)
     strategy = tf.distribute.MirroredStrategy() if mirrored else None
     with strategy.scope() if strategy else nullcontext(), warnings_as_lines():
-        net = open_model(model, imports)
+        net = open_model(model, imports, image_size)
         source = opened(data, output, net, not as_json)
         report_skipped([source])
         try:

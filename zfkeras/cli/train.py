@@ -194,6 +194,7 @@ def evaluate(
     sigmoid: bool = options.SIGMOID,
     output_name: str | None = options.OUTPUT_NAME,
     imports: list[str] = options.IMPORT,
+    image_size: str = options.IMAGE_SIZE,
     as_json: bool = options.JSON,
 ) -> None:
     """Measure top-1 and top-5 accuracy of a net on labelled pictures."""
@@ -202,7 +203,7 @@ def evaluate(
     from zfkeras.models.loading import load_class_names
     from zfkeras.training import evaluation
 
-    net = open_model(model, imports)
+    net = open_model(model, imports, image_size)
     source = open_source(data, True, None, input_size(net)[0], not as_json, load_class_names(model))
     report_skipped([source])
     result = evaluation.evaluate(

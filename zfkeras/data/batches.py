@@ -77,6 +77,7 @@ def evaluation_batches(
     batch_size: int = 64,
     scale: float = 8 / 7,
     ten_crop: bool = False,
+    channels: int = 3,
 ) -> tf.data.Dataset:
     """Batches of the whole source in order, cut as the papers test.
 
@@ -86,10 +87,11 @@ def evaluation_batches(
         batch_size: examples a batch; the last may have fewer.
         scale: the picture is resized to cover `scale * image_size` before it is cropped.
         ten_crop: whether to cut ten crops of each picture instead of the central one.
+        channels: 1 for pictures in grey.
 
     Returns:
-        Data set of (float32 (batch, height, width, 3), int64 (batch,)), or with `ten_crop`
-        (float32 (batch, 10, height, width, 3), int64 (batch,)).
+        Data set of (float32 (batch, height, width, channels), int64 (batch,)), or with `ten_crop`
+        (float32 (batch, 10, height, width, channels), int64 (batch,)).
 
     >>> import numpy as np
     >>> from zfkeras.data.sources import from_arrays
@@ -101,6 +103,7 @@ def evaluation_batches(
 
     def example(*key: Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         picture, label = source.fetch(*key)
-        return crop(preprocess.evaluation_picture(picture, image_size, scale), image_size), label
+        crops = crop(preprocess.evaluation_picture(picture, image_size, scale), image_size)
+        return preprocess.in_channels(crops, channels), label
 
     return parallel(source.keys, example).batch(batch_size).prefetch(1).with_options(options())

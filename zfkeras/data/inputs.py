@@ -7,21 +7,65 @@ from numpy.typing import NDArray
 from zfkeras.data.pictures import Images, pictures
 
 Floats = NDArray[np.float32]
+CHANNELS = (1, 3)  # of pictures
+
+
+def picture_shape(model: keras.Model) -> tuple[int, int, int]:
+    """The (height, width, channels) of the pictures that a model takes.
+
+    Raises:
+        ValueError: It takes no pictures of one size, grey or in colour.
+    """
+    shape = image_shape(model)[1:]
+    if shape[2] not in CHANNELS:
+        raise ValueError(
+            "This model takes no pictures. Expected one input (N, H, W, C) with 1 channel (grey) "
+            f"or 3 (colour). Received: model.input_shape={model.input_shape}"
+        )
+    if None in shape[:2]:
+        raise ValueError(
+            "This model takes images of any size, and pictures have to get one. Expected "
+            "image_size=(height, width), --image-size HEIGHT,WIDTH on the command line, or a model "
+            f"`fixed_size` gave one. Received: model.input_shape={model.input_shape}"
+        )
+    height, width, channels = (int(length or 0) for length in shape)
+    return height, width, channels
 
 
 def input_size(model: keras.Model) -> tuple[int, int]:
-    """The (height, width) of a model's input.
+    """The (height, width) of the pictures that a model takes; raises as `picture_shape`."""
+    return picture_shape(model)[:2]
+
+
+def fixed_size(model: keras.Model, image_size: tuple[int, int] | None) -> keras.Model:
+    """A model for images of any size as one for images of a single size.
+
+    It consists of the very layers of `model`, and has its weights. None leaves it as it is.
+
+    Args:
+        model: Functional or Sequential model of one image input.
+        image_size: (height, width).
 
     Raises:
-        ValueError: if the model does not take one image of a fixed size.
+        ValueError: The model's input is of another fixed size, or too small for its layers.
+
+    Example:
+        >>> pixels = keras.Input((None, None, 3))
+        >>> anything = keras.Model(pixels, keras.layers.Conv2D(2, 3, name="c")(pixels))
+        >>> fixed_size(anything, (20, 30)).output_shape
+        (None, 18, 28, 2)
     """
-    shape = model.input_shape
-    if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] != 3 or None in shape[1:3]:
+    if image_size is None:
+        return model
+    *sizes, channels = image_shape(model)[1:]
+    fits = (own in (None, asked) for own, asked in zip(sizes, image_size, strict=True))
+    if min(image_size) < 1 or not all(fits):
         raise ValueError(
-            "The model must have one input (None, H, W, 3) of a fixed size. "
-            f"Received: model.input_shape={shape}"
+            f"The model's input can't be of this size. Expected {tuple(sizes)}, where None is "
+            f"any number of pixels. Received: image_size={tuple(image_size)}"
         )
-    return shape[1:3]
+    pixels = keras.Input((*image_size, channels), dtype=model.inputs[0].dtype)
+    return keras.models.clone_model(model, pixels, clone_function=lambda layer: layer)
 
 
 def image_shape(model: keras.Model) -> tuple[int | None, ...]:
@@ -46,7 +90,7 @@ def check_images(model: keras.Model, images: Images, called: str = "images") -> 
     Errors speak of them as what they are `called`.
     """
     expected = image_shape(model)
-    images = pictures(images, (expected[1], expected[2]))
+    images = pictures(images, (expected[1], expected[2]), expected[3])
     sizes = zip(expected[1:], images.shape[1:], strict=False)
     fits = images.ndim == 4 and all(wanted in (None, size) for wanted, size in sizes)
     if not fits or not images.size:

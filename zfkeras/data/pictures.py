@@ -16,7 +16,11 @@ from zfkeras.reading import EXTENSIONS
 Images: TypeAlias = ArrayLike | str | os.PathLike[str] | tf.data.Dataset
 
 
-def pictures(source: Images, image_size: tuple[int | None, int | None] = (None, None)) -> NDArray:
+def pictures(
+    source: Images,
+    image_size: tuple[int | None, int | None] = (None, None),
+    channels: int | None = None,
+) -> NDArray:
     """Gathers images into one array.
 
     Args:
@@ -26,6 +30,7 @@ def pictures(source: Images, image_size: tuple[int | None, int | None] = (None, 
         image_size: (height, width) that pictures from files and data sets are fitted to (the
             smallest size that covers it, then the centre); None for as they are. Arrays are left
             as they are.
+        channels: 1 for grey: of pictures in colour, from files or a data set, the mean is taken.
 
     Returns:
         (N, H, W, C), uint8 for files.
@@ -49,7 +54,8 @@ def pictures(source: Images, image_size: tuple[int | None, int | None] = (None, 
             "Images must be an array (N, H, W, C), the path of a picture or folder, or a "
             f"tf.data.Dataset. Received: images of type {type(source).__name__}"
         )
-    return _stack(found, image_size, source)
+    images = _stack(found, image_size, source)
+    return reading.to_grey(images) if channels == 1 and images.shape[3] == 3 else images
 
 
 def picture_files(path: str | os.PathLike[str]) -> list[Path]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from zfkeras.data.decode import cut, decode, encoded_size, portable
+from zfkeras.reading import GREY
 from zfkeras.types import Pair, Tensor
 
 CROPS = ("centre", "random", "ten")
@@ -35,6 +36,7 @@ class Augmentation:
         crop: "random" anywhere, "ten" one of corners and centre (Zeiler & Fergus), "centre".
         flip: whether every second example is mirrored.
         colour: strength of Krizhevsky's colour noise; he used 0.1, 0 is none.
+        channels: 1 for an example in grey.
 
     >>> Augmentation((128, 128), scale=(1.1, 1.6)).crop
     'random'
@@ -45,6 +47,7 @@ class Augmentation:
     crop: str = "random"
     flip: bool = True
     colour: float = 0.0
+    channels: int = 3
 
     def __post_init__(self) -> None:
         if len(self.image_size) != 2 or min(self.image_size) < 1:
@@ -153,6 +156,17 @@ def _sized(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     return tf.ensure_shape(image, (*size, image.shape[-1]))
 
 
+def in_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
+    """An image (..., 3) in RGB, or with one channel in grey: `zfkeras.image.GREY` of the colours.
+
+    >>> in_channels(tf.constant([[[1000.0, 0.0, 0.0]]]), 1).numpy().round().tolist()
+    [[[299.0]]]
+    """
+    if channels == 3 or image.shape[-1] == channels:
+        return image
+    return tf.tensordot(tf.cast(image, tf.float32), tf.constant(GREY, tf.float32)[:, None], 1)
+
+
 def evaluation_picture(
     picture: tf.Tensor, size: tuple[int, int], scale: float = 8 / 7
 ) -> tf.Tensor:
@@ -195,7 +209,7 @@ def training_example(picture: tf.Tensor, augmentation: Augmentation, seed: tf.Te
         seed: integer (2,).
 
     Returns:
-        float32 (height, width, 3), 0..255; a function of the arguments only.
+        float32 (height, width, channels), 0..255; a function of the arguments only.
 
     >>> example = training_example(tf.zeros((50, 75, 3)), Augmentation((28, 32)), (1, 2))
     >>> example.shape
@@ -214,7 +228,7 @@ def training_example(picture: tf.Tensor, augmentation: Augmentation, seed: tf.Te
         image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
     if augmentation.colour:
         image = colour_noise(image, augmentation.colour, seeds[3])
-    return image
+    return in_channels(image, augmentation.channels)
 
 
 def _window(

@@ -238,12 +238,14 @@ def _from_source(source: Source, size: Size, scale: float) -> Stream:
             "Pictures are cut to the size of the model's input, which must be fixed. "
             f"Received: input size={size}"
         )
-    height_width = (int(size[0] or 0), int(size[1] or 0))
+    height, width, channels = (int(length or 0) for length in size)
+    height_width = height, width
 
     def read(*key: Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         picture, label = source.fetch(*key)
         image = preprocess.evaluation_picture(picture, height_width, scale)
-        return preprocess.centre_crop(image, height_width), label if source.class_names else _NONE
+        image = preprocess.in_channels(preprocess.centre_crop(image, height_width), channels)
+        return image, label if source.class_names else _NONE
 
     identity = _files_digest(source) if source.file else source.name
     return Stream(

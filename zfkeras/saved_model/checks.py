@@ -31,9 +31,9 @@ def after(check: tf.Operation, tensor: tf.Tensor) -> tf.Tensor:
         return tf.identity(tensor)
 
 
-def pixels(value: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Checks [N, H, W, 3] pixels."""
-    value = tf.ensure_shape(value, (None, *size, 3))
+def pixels(value: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
+    """Checks [N, *shape] pixels."""
+    value = tf.ensure_shape(value, (None, *shape))
     finite = tf.math.is_finite(value)
     check = require(
         tf.reduce_all(finite),

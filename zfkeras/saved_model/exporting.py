@@ -13,7 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from zfkeras import warmup
 from zfkeras.analysis.painting import rectangle
-from zfkeras.data.inputs import input_size
+from zfkeras.data.inputs import fixed_size, picture_shape
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
 from zfkeras.graph.heads import checked_scores
@@ -44,6 +44,7 @@ def export(
     output: str | None = None,
     scores: bool | str = True,
     softmax: bool | None = None,
+    image_size: tuple[int, int] | None = None,
 ) -> Path:
     """Writes the next version of a served model: DIRECTORY/VERSION, a SavedModel.
 
@@ -55,8 +56,8 @@ def export(
     then does it get its number, in one step. If anything fails, nothing is left behind.
 
     Args:
-        model: a net of images (N, H, W, 3), RGB 0..255, of a fixed size, that ends in logits,
-            probabilities or other scores (N, classes).
+        model: a net of images (N, H, W, 3), RGB 0..255, or (N, H, W, 1), grey, that ends in
+            logits, probabilities or other scores (N, classes).
         directory: holds one directory per version; it is made if need be. Its name should be
             the model's, as in ``saved_models/zfnet``.
         labels: one name per class; default: their numbers. Where the model gives one probability,
@@ -75,6 +76,7 @@ def export(
         scores: what to make of it, as in `Predictor`: True, "softmax", "sigmoid" or "raw". What
             are no probabilities then is answered as `scores`, not as `probabilities`.
         softmax: older than `scores`: True is "softmax", False "raw".
+        image_size: (height, width) of the images, where the model leaves it open.
 
     Returns:
         The path of the new version.
@@ -93,12 +95,13 @@ def export(
     """
     directory = Path(directory)
     scores = checked_scores(scores, softmax)
-    predictor, size = Predictor(model, (), output, scores), input_size(model)
-    classes, deconv = _classes(predictor, size), DeconvNet(model, rule=rule, rules=rules)
+    model = fixed_size(model, image_size)
+    predictor, shape = Predictor(model, (), output, scores), picture_shape(model)
+    classes, deconv = _classes(predictor, shape), DeconvNet(model, rule=rule, rules=rules)
     settings = Settings(
         labels=_labels(labels, predictor),
         layers=_layers(deconv, layers),
-        occlusion_strides=_strides(occlusion_strides, size),
+        occlusion_strides=_strides(occlusion_strides, shape[:2]),
         occlusion_layer=_layers(deconv, occlusion_layer and [occlusion_layer])[-1],
         top=_top(top, classes),
         scale=_scale(scale),
@@ -108,7 +111,7 @@ def export(
     answered = signatures(model, deconv, settings)
     with staged(directory) as staging:
         _save(model, answered, settings, _metadata(predictor, model, settings), staging)
-        warmup.write(staging, directory.name, _requests(answered, size))
+        warmup.write(staging, directory.name, _requests(answered, shape))
         _check_ops(staging)
         _replay(staging)
         return publish(staging, directory)
@@ -129,9 +132,9 @@ def _scale(scale: float) -> float:
     return float(scale)
 
 
-def _classes(predictor: Predictor, size: tuple[int, int]) -> int:
+def _classes(predictor: Predictor, shape: tuple[int, int, int]) -> int:
     """How many scores there are; they are asked for, as their form may not suit."""
-    images = tf.TensorSpec([None, *size, 3])
+    images = tf.TensorSpec([None, *shape])
     ask = tf.function(predictor.tensors, input_signature=[images], autograph=False)
     return ask.get_concrete_function().structured_outputs.scores.shape[1]
 
@@ -203,7 +206,7 @@ def _save(
         root.files = [tf.saved_model.Asset(str(Path(folder) / name)) for name in files]
         functions: Json = {}
         for signature in answered:
-            functions |= signature.served(input_size(model), settings.scale)
+            functions |= signature.served(picture_shape(model), settings.scale)
         functions["serving_default"] = functions[answered[0].name]
         tf.saved_model.save(root, str(path), signatures=functions)
 
@@ -215,7 +218,8 @@ def _metadata(predictor: Predictor, model: keras.Model, settings: Settings) -> J
         "tensorflow": tf.__version__,
         "model": model.name,
         "parameters": model.count_params(),
-        "input_size": list(input_size(model)),
+        "input_size": list(picture_shape(model)[:2]),
+        "channels": picture_shape(model)[2],
         "scale": settings.scale,
         "classes": len(settings.labels),
         "score_name": predictor.score_name,
@@ -225,14 +229,14 @@ def _metadata(predictor: Predictor, model: keras.Model, settings: Settings) -> J
     }
 
 
-def _requests(answered: Sequence[Signature], size: tuple[int, int]) -> list[Example]:
+def _requests(answered: Sequence[Signature], shape: tuple[int, int, int]) -> list[Example]:
     """Requests of one image: every example of each signature, and one for arrays.
 
     One image each: with batching on, a server may allow no more.
     """
-    grey = tf.fill([*size, 3], tf.constant(128, tf.uint8))
+    grey = tf.fill(shape, tf.constant(128, tf.uint8))
     image = {"image_bytes": np.array([tf.io.encode_png(grey).numpy()], object)}
-    array = {"pixels": np.full((1, *size, 3), 128, np.float32)}
+    array = {"pixels": np.full((1, *shape), 128, np.float32)}
     requests: list[Example] = [("serving_default", image)]
     for signature in answered:
         requests += [(signature.name, {**image, **example}) for example in signature.examples]

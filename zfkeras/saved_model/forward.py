@@ -10,12 +10,12 @@ class Forward:
 
     Args:
         predictor: Gives scores and one layer of feature maps.
-        size: (height, width) of the images.
+        shape: (height, width, channels) of the images.
     """
 
-    def __init__(self, predictor: Predictor, size: tuple[int, int]) -> None:
+    def __init__(self, predictor: Predictor, shape: tuple[int, int, int]) -> None:
         self.predictor = predictor
-        pixels = tf.TensorSpec([None, *size, 3], tf.float32)
+        pixels = tf.TensorSpec([None, *shape], tf.float32)
         self.some = tf.function(self._some, input_signature=[pixels])
 
     def __call__(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -4,36 +4,37 @@ import numpy as np
 import tensorflow as tf
 
 from zfkeras.data.decode import decode
-from zfkeras.data.preprocess import centre_crop, evaluation_picture
+from zfkeras.data.preprocess import centre_crop, evaluation_picture, in_channels
 from zfkeras.image import colour_map
 
 # Of one picture in a request, before it is decoded: as float32 for resizing it takes 400 MB.
 MAX_PIXELS = 2**25
 
 
-def read(image_bytes: tf.Tensor, size: tuple[int, int], scale: float) -> tf.Tensor:
+def read(image_bytes: tf.Tensor, shape: tuple[int, int, int], scale: float) -> tf.Tensor:
     """Decodes JPEG or PNG files and cuts out their centre, as evaluation does.
 
     Args:
         image_bytes: string [N].
-        size: (height, width) to cut out.
-        scale: the pictures are resized, keeping their shape, to cover `scale * size` first.
+        shape: (height, width, channels) to cut out.
+        scale: the pictures are resized, keeping their shape, to cover `scale` times that first.
 
     Returns:
-        float32 [N, height, width, 3].
+        float32 [N, height, width, channels].
     """
 
     def one(data: tf.Tensor) -> tf.Tensor:
         picture = decode(data, max_pixels=MAX_PIXELS)
-        return centre_crop(evaluation_picture(picture, size, scale), size)
+        crop = centre_crop(evaluation_picture(picture, size, scale), size)
+        return in_channels(crop, shape[2])
 
-    spec = tf.TensorSpec((*size, 3), tf.float32)
+    size, spec = shape[:2], tf.TensorSpec(shape, tf.float32)
     # Two at a time: a request of many large pictures must not take memory for all of them.
     return tf.map_fn(one, image_bytes, fn_output_signature=spec, parallel_iterations=2)
 
 
 def to_png(pictures: tf.Tensor) -> tf.Tensor:
-    """Encodes uint8 [N, H, W, 3] as PNG files, string [N]."""
+    """Encodes uint8 [N, H, W, 1 or 3] as PNG files, string [N]."""
     spec = tf.TensorSpec((), tf.string)
     return tf.map_fn(tf.io.encode_png, pictures, fn_output_signature=spec)
 
@@ -44,7 +45,7 @@ def to_uint8(pixels: tf.Tensor) -> tf.Tensor:
 
 
 def to_display(projections: tf.Tensor) -> tf.Tensor:
-    """Shows signed projections [N, H, W, 3] around mid-grey: `zfkeras.image.to_display`."""
+    """Shows signed projections [N, H, W, C] around mid-grey: `zfkeras.image.to_display`."""
     largest = tf.reduce_max(tf.abs(projections), axis=(1, 2, 3), keepdims=True)
     scaled = tf.math.divide_no_nan(projections, largest)
     return tf.cast(tf.round(255 * (0.5 + scaled / 2)), tf.uint8)

@@ -51,7 +51,7 @@ class _Projections:
         ]
 
     def __call__(self, images: tf.Tensor, layer: tf.Tensor, channel: tf.Tensor) -> Tensors:
-        """Projections [N, H, W, 3], and which unit each is of."""
+        """Projections [N, H, W, C], and which unit each is of."""
         layer, channel = checks.rows(tf.shape(images)[0], layer=layer, channel=channel)
         ids = checks.layer_ids(layer, self._layers)
         channel = checks.channels(channel, tf.gather([maps[2] for maps in self._maps], ids))

@@ -22,7 +22,7 @@ class Signature:
 
     Attributes:
         name: NAME asks about encoded pictures, NAME_pixels about arrays.
-        function: (float32 pixels [N, H, W, 3], *inputs) -> tensors by name, each with N rows.
+        function: (float32 pixels [N, H, W, C], *inputs) -> tensors by name, each with N rows.
         inputs: What it asks besides the images, all [N]; see `rows`.
         pictures: Outputs that NAME answers as PNG files, called …_bytes, beside what the net saw,
             `input_bytes`; with what turns each into uint8 pixels.
@@ -35,23 +35,24 @@ class Signature:
     pictures: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = field(default_factory=dict)
     examples: Sequence[Mapping[str, Any]] = ({},)
 
-    def served(self, size: tuple[int, int], scale: float) -> dict[str, Function]:
-        """Both ways to ask, by name, for a net that takes images of a size (height, width).
+    def served(self, shape: tuple[int, int, int], scale: float) -> dict[str, Function]:
+        """Both ways to ask, by name, for a net of images of a shape (height, width, channels).
 
         Args:
-            size: Of the images.
-            scale: Encoded pictures are resized to cover `scale * size`, then their centre is taken.
+            shape: Of the images.
+            scale: Encoded pictures are resized to cover `scale` times that, then their centre is
+                taken.
         """
-        pixels = tf.TensorSpec([None, *size, 3], tf.float32, name="pixels")
+        pixels = tf.TensorSpec([None, *shape], tf.float32, name="pixels")
         traced = tf.function(self.function, input_signature=[pixels, *self.inputs])
 
         def of_pictures(image_bytes: tf.Tensor, *values: tf.Tensor) -> Tensors:
-            images = pictures.read(tf.ensure_shape(image_bytes, (None,)), size, scale)
-            images = tf.ensure_shape(images, (None, *size, 3))
+            images = pictures.read(tf.ensure_shape(image_bytes, (None,)), shape, scale)
+            images = tf.ensure_shape(images, (None, *shape))
             return self._as_files(traced(images, *values), images)
 
         def of_pixels(pixels: tf.Tensor, *values: tf.Tensor) -> Tensors:
-            return traced(checks.pixels(pixels, size), *values)
+            return traced(checks.pixels(pixels, shape), *values)
 
         return {
             self.name: tf.function(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from zfkeras.data.inputs import input_size
+from zfkeras.data.inputs import picture_shape
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.graph.predictor import Predictor
 from zfkeras.saved_model.forward import Forward
@@ -48,9 +48,10 @@ def signatures(model: keras.Model, deconv: DeconvNet, settings: Settings) -> lis
         deconv: its deconvnet.
         settings: what the export fixes.
     """
-    size = input_size(model)
+    shape = picture_shape(model)
+    size = shape[:2]
     layers = [settings.occlusion_layer]
-    forward = Forward(Predictor(model, layers, settings.output, settings.scores), size)
+    forward = Forward(Predictor(model, layers, settings.output, settings.scores), shape)
     return [
         classify_signature(forward, settings.labels, settings.top),
         deconv_signature(model, deconv, settings.layers, size),

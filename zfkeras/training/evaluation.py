@@ -10,7 +10,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from zfkeras.data.batches import evaluation_batches
-from zfkeras.data.inputs import input_size
+from zfkeras.data.inputs import picture_shape
 from zfkeras.data.sources import Source
 from zfkeras.graph.predictor import Predictor
 from zfkeras.results import Result
@@ -106,9 +106,9 @@ class Classifier:
     ) -> None:
         self._predictor = Predictor(model, (), output, scores)
         self._crops = crops
-        self._size = input_size(model)
+        self._shape = picture_shape(model)
         self._classify = tf.function(
-            self._probabilities, input_signature=[tf.TensorSpec((None, *self._size, 3))]
+            self._probabilities, input_signature=[tf.TensorSpec((None, *self._shape))]
         )
 
     def __call__(
@@ -117,11 +117,14 @@ class Classifier:
         """Classifies all pictures of a source; see `evaluate`."""
         check_classes(self._shape_for(source), source)
         pictures = max(1, batch_size // self._crops)
-        batches = evaluation_batches(source, self._size, pictures, scale, self._crops == 10)
+        height, width, channels = self._shape
+        batches = evaluation_batches(
+            source, (height, width), pictures, scale, self._crops == 10, channels
+        )
         steps = math.ceil(source.cardinality / pictures)
         probabilities, labels = [], []
         for images, truth in tqdm(batches, "evaluating", steps, disable=not progress):
-            probabilities.append(self._classify(tf.reshape(images, (-1, *self._size, 3))).numpy())
+            probabilities.append(self._classify(tf.reshape(images, (-1, *self._shape))).numpy())
             labels.append(truth.numpy())
         everything = np.concatenate(probabilities)
         _check_finite(everything)

@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from zfkeras.data.batches import evaluation_batches, training_batches
-from zfkeras.data.inputs import input_size
+from zfkeras.data.inputs import picture_shape
 from zfkeras.data.preprocess import Augmentation
 from zfkeras.data.sources import Source
 from zfkeras.graph.heads import ends_in_softmax
@@ -92,7 +92,8 @@ def train(
         DivergedError: if the loss is no longer a number.
     """
     _check(model, source, recipe, validation)
-    size = input_size(model)
+    height, width, channels = picture_shape(model)
+    size = height, width
     steps = source.cardinality // recipe.batch_size
     with model.distribute_strategy.scope():
         _compile(model, recipe, steps)
@@ -100,7 +101,9 @@ def train(
     if not state.restore():
         _adapt_mean(model, source, recipe)
     if state.epoch < recipe.epochs:
-        augmentation = Augmentation(size, recipe.scale, recipe.crop, recipe.flip, recipe.colour)
+        augmentation = Augmentation(
+            size, recipe.scale, recipe.crop, recipe.flip, recipe.colour, channels
+        )
         batches = training_batches(
             source, augmentation, recipe.batch_size, seed, recipe.epochs, state.epoch
         )
@@ -185,8 +188,11 @@ def _cosine(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRa
 def _adapt_mean(model: keras.Model, source: Source, recipe: Recipe) -> None:
     """Sets the pixel mean to that of the central crops of all training pictures (spec B1.1)."""
     layers = [layer for layer in model.layers if isinstance(layer, PixelMean)]
+    height, width, channels = picture_shape(model)
     for layer in layers:
-        batches = evaluation_batches(source, input_size(model), scale=recipe.scale[0])
+        batches = evaluation_batches(
+            source, (height, width), scale=recipe.scale[0], channels=channels
+        )
         layer.adapt(batches)
 
 
