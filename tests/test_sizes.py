@@ -1,11 +1,14 @@
 """Nets of grey pictures and nets of any size, in Python, through every command, and served."""
 
+import dataclasses
+import io
 import json
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from matplotlib.figure import Figure
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -14,6 +17,7 @@ from zfkeras import image
 from zfkeras.cli import app
 from zfkeras.data.inputs import fixed_size, picture_shape
 from zfkeras.data.preprocess import in_channels
+from zfkeras.report import charts, figures
 
 L = keras.layers
 SIZE = (24, 30)
@@ -105,7 +109,7 @@ def test_sizes_that_cannot_be():
         fixed_size(net(None, None, 3), (0, 30))
     with pytest.raises(ValueError, match=r"any size.*image_size=.*Received: model.input_shape="):
         picture_shape(net(None, None, 3))
-    with pytest.raises(ValueError, match=r"1 channel .* or 3 .*Received: model.input_shape="):
+    with pytest.raises(ValueError, match=r"1 or 3 channels. Received: model.input_shape="):
         picture_shape(net(24, 30, 4))
 
 
@@ -206,3 +210,22 @@ def test_a_net_of_any_size_takes_a_picture_as_large_as_it_is(place, tmp_path):
 
 def run_error(*words):
     return CliRunner().invoke(app, [str(word) for word in words]).exception
+
+
+def test_grey_is_drawn_in_grey(place, rng):
+    """As the same pictures in three equal colours."""
+    images = rng.integers(0, 256, (1, *SIZE, 1), dtype=np.uint8)
+    found = zf.DeconvNet(keras.models.load_model(place / "grey.keras")).project(images, "conv2", 2)
+    wide = dataclasses.replace(found, pixels=found.pixels.repeat(3, -1))
+    drawn = [pixels_of(figures.projection(*each)) for each in
+             ((found, images), (wide, images.repeat(3, -1)))]  # fmt: skip
+    np.testing.assert_allclose(*drawn, atol=5)  # a percentile between more numbers
+    drawn = [pixels_of(charts.show(Figure().subplots(), each).figure) for each in
+             (images[0], images[0].repeat(3, -1))]  # fmt: skip
+    np.testing.assert_array_equal(*drawn)
+
+
+def pixels_of(figure):
+    with io.BytesIO() as file:
+        figure.savefig(file, format="png")
+        return np.asarray(Image.open(file)).astype(int)

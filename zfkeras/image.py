@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from zfkeras.files import write_atomically
-from zfkeras.reading import Picture, as_picture, fit, load, to_grey
+from zfkeras.reading import Picture, as_picture, fit, load, to_grey, to_rgb
 
 __all__ = [
     "Colour",
@@ -33,6 +33,7 @@ __all__ = [
     "save",
     "to_display",
     "to_grey",
+    "to_rgb",
 ]
 
 Pictures = Sequence[Picture] | NDArray[np.uint8]

@@ -263,6 +263,17 @@ def to_grey(pictures: ArrayLike) -> NDArray[np.uint8]:
     return np.rint(np.asarray(pictures) @ np.array(GREY))[..., None].astype(np.uint8)
 
 
+def to_rgb(pictures: ArrayLike) -> NDArray:
+    """Pictures (..., H, W, 1 or 3) as (..., H, W, 3): grey in three equal colours.
+
+    Example:
+        >>> to_rgb(np.full((4, 5, 1), 7, np.uint8)).shape
+        (4, 5, 3)
+    """
+    pictures = np.asarray(pictures)
+    return np.broadcast_to(pictures, (*pictures.shape[:-1], 3))
+
+
 def as_picture(array: ArrayLike) -> Picture:
     """An array as a picture (H, W, 3); grey ones may lack the colours.
 
@@ -277,7 +288,7 @@ def as_picture(array: ArrayLike) -> Picture:
     if picture.ndim == 2:
         picture = picture[..., None]
     if picture.ndim == 3 and picture.shape[2] == 1:
-        picture = picture.repeat(3, axis=2)
+        picture = to_rgb(picture)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
         raise ValueError(
             "This is not a picture. Expected uint8 of shape (H, W, 3), (H, W, 1) or (H, W). "

@@ -17,12 +17,13 @@ from zfkeras.analysis.top_index import write_maps, write_units
 from zfkeras.atlas import projecting, sheets, site
 from zfkeras.atlas.projecting import Winners
 from zfkeras.atlas.sheets import DrawnMap
+from zfkeras.data.inputs import picture_shape
 from zfkeras.data.stream import Dataset, Stream, stream
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
 from zfkeras.files import write_atomically
 from zfkeras.graph.receptive_fields import field_or_reason
-from zfkeras.graph.walking import Graph, walk
+from zfkeras.graph.walking import walk
 from zfkeras.types import Json
 
 
@@ -86,7 +87,7 @@ def write_atlas(
         ('index.html', ['index.html', 'maps.csv', 'top.npz', 'units.csv'])
     """
     graph, root = walk(model), Path(folder)
-    size = _input_size(graph)
+    size = picture_shape(model)
     _check(maps)
     root.mkdir(parents=True, exist_ok=True)
     row = stream(dataset, size, progress=progress)
@@ -121,17 +122,6 @@ def _check(maps: int | None) -> None:
         raise ValueError(
             f"`maps` must be at least 1 of each layer, or None for all. Received: maps={maps}"
         )
-
-
-def _input_size(graph: Graph) -> tuple[int, int, int]:
-    """(H, W, C) of the model's input, if it is of pictures."""
-    height, width, depth = graph.shapes[0][1:]
-    if height is None or width is None or depth not in (1, 3):
-        raise ValueError(
-            "An atlas shows pictures: the model's input must be of fixed size, with 1 or 3 "
-            f"channels. Received: input of (H, W, C) = {(height, width, depth)}"
-        )
-    return height, width, depth
 
 
 def _shown(top: TopActivations, maps: int | None) -> list[int]:

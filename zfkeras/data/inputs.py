@@ -19,8 +19,8 @@ def picture_shape(model: keras.Model) -> tuple[int, int, int]:
     shape = image_shape(model)[1:]
     if shape[2] not in CHANNELS:
         raise ValueError(
-            "This model takes no pictures. Expected one input (N, H, W, C) with 1 channel (grey) "
-            f"or 3 (colour). Received: model.input_shape={model.input_shape}"
+            "This model takes no pictures. Expected one input (N, H, W, C) in grey or colour: of 1 "
+            f"or 3 channels. Received: model.input_shape={model.input_shape}"
         )
     if None in shape[:2]:
         raise ValueError(

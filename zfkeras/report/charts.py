@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.typing import ColorType
 from numpy.typing import ArrayLike
 
+from zfkeras import image
 from zfkeras.report.figures import COLOURS, INK, MEDIUM, SMALL
 
 LINES = [(red / 255, green / 255, blue / 255) for red, green, blue in COLOURS]
@@ -28,7 +28,7 @@ def show(
     axes: Axes, picture: ArrayLike, title: str = "", below: str = "", colour: ColorType = INK
 ) -> Axes:
     """A picture without axes, with a word above and below it."""
-    axes.imshow(np.asarray(picture), interpolation="nearest")
+    axes.imshow(image.to_rgb(picture), interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, fontsize=SMALL, color=INK, pad=3)
     axes.set_xlabel(below, fontsize=SMALL, color=INK, labelpad=3)

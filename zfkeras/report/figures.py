@@ -197,6 +197,7 @@ def panel(
 ) -> Axes:
     """A picture, or numbers in colours between two limits, in a thin frame or a coloured one."""
     low, high = limits or (None, None)
+    picture = image.to_rgb(picture) if np.ndim(picture) == 3 else picture
     axes.imshow(picture, cmap=VIRIDIS, vmin=low, vmax=high, interpolation="nearest")
     axes.set(xticks=[], yticks=[], anchor="N")
     axes.set_title(title, fontsize=SMALL, color=INK, pad=3)
