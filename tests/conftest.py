@@ -61,7 +61,7 @@ def exported(tiny, tmp_path_factory):
     zf.export(
         tiny,
         directory,
-        labels=["ant", "bee", "cat", "dog", "eel", "fox", "gnu"],
+        class_names=["ant", "bee", "cat", "dog", "eel", "fox", "gnu"],
         layers=["conv1", "conv3", "conv5"],
         occlusion_strides=(13, 12),
         top=4,

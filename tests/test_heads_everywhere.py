@@ -225,7 +225,7 @@ def test_what_softmax_and_logit_nets_answer_is_called_as_ever(tmp_path):
 
 def test_export_takes_the_sigmoid_of_a_logit_when_told(images, tmp_path):
     model = HEADS["one logit or regression"]()
-    path = zf.export(model, tmp_path / "m", labels=["cat", "dog"], scores="sigmoid")
+    path = zf.export(model, tmp_path / "m", class_names=["cat", "dog"], scores="sigmoid")
     found = loaded(path)["classify_pixels"](pixels=images)
     expected = 1 / (1 + np.exp(-predicted(model, images)))
     np.testing.assert_allclose(found["probabilities"], expected, rtol=1e-4)
@@ -252,7 +252,7 @@ def test_the_picture_of_scores_spans_their_range(tmp_path):
 def test_a_regression_has_one_label(labels, tmp_path):
     model = HEADS["one logit or regression"]()
     with pytest.raises(ValueError, match=f"Expected 1 names.*Received: {len(labels)} labels"):
-        zf.export(model, tmp_path / "m", labels=labels)
+        zf.export(model, tmp_path / "m", class_names=labels)
 
 
 # === Several outputs ===

@@ -50,7 +50,7 @@ def learned(model):
 def train(model, folder, epochs, **arguments):
     settings = recipe("krizhevsky", **(SMALL | {"epochs": epochs} | arguments.pop("change", {})))
     source = arguments.pop("source", None) or pictures()
-    arguments = {"validation": source, "verbose": 0} | arguments
+    arguments = {"validation": source, "progress": 0} | arguments
     return training.train(model, source, settings, folder, **arguments)
 
 
@@ -152,7 +152,7 @@ def test_a_net_learns_the_generated_set(tmp_path):
     source = generated(count=160, image_size=64)
     model = net(classes=8, input_shape=(48, 48, 3), width=0.2, dropout=0.1)
     settings = recipe("imagenette", epochs=12, batch_size=16, learning_rate=2e-3, colour=0.0)
-    history = training.train(model, source, settings, tmp_path, source, verbose=0)
+    history = training.train(model, source, settings, tmp_path, source, progress=0)
     assert history[-1]["val_accuracy"] > 0.5  # chance is 0.125
 
 

@@ -1,7 +1,7 @@
 """Pictures: showing signed projections, colouring, laying out, saving.
 
-NumPy and Pillow only. A picture is a ``(H, W, 3)`` uint8 RGB array; `load` and `fit` are those of
-`zfkeras.reading`.
+NumPy and Pillow only. A picture is a ``(H, W, 3)`` uint8 RGB array; `load` is that of
+`zfkeras.reading`, `fit` that of `zfkeras.fitting`.
 """
 
 import io
@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from zfkeras.files import write_atomically
-from zfkeras.reading import Picture, as_picture, fit, load, to_grey, to_rgb
+from zfkeras.fitting import fit
+from zfkeras.reading import Picture, as_picture, load, to_grey, to_rgb
 
 __all__ = [
     "Colour",

@@ -1,4 +1,4 @@
-"""How pictures are read, said once: which files, seen how, brought to which size.
+"""How pictures are read, said once: which files, and seen how.
 
 This is the policy and its half in Pillow; the half in TensorFlow, for data sets and the exported
 graph, is in `zfkeras.data.decode` and `zfkeras.data.preprocess`. `tests/test_reading.py` holds
@@ -7,8 +7,6 @@ the two against each other. No TensorFlow here: a client must not need it.
 - The EXIF orientation is applied. What is transparent shows white.
 - Of an animation the first picture counts.
 - All modes become 8-bit RGB by what they mean; 16 bits keep their high byte.
-- A picture is fitted to a size by "crop" (the largest centred part of its shape), "stretch" or
-  "pad" (the whole picture, grey around it), bilinear and antialiased.
 """
 
 import io
@@ -27,11 +25,8 @@ EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", 
 # About 8000 x 8000: 200 MB decoded. A few hundred bytes can claim far more than that.
 MAX_PIXELS = 2**26
 
-FITS = ("crop", "stretch", "pad")
-PADDING = 128  # the grey beside a padded picture, which is what an occluder shows, too
 
 _ORIENTATION = 0x0112
-_BILINEAR = Image.Resampling.BILINEAR
 
 
 # === Files ===
@@ -170,85 +165,7 @@ def _eight_bits(values: NDArray, mode: str) -> Picture:
     )
 
 
-# === Sizes ===
-
-
-def fit(picture: ArrayLike, size: int | tuple[int, int], how: str = "crop") -> Picture:
-    """Brings a picture to a size.
-
-    Args:
-        picture: (H, W, 3) uint8.
-        size: a side or (height, width).
-        how: "crop" enlarges or shrinks it until it covers `size` and cuts out its centre (the
-            papers' "smallest side to S, centre crop of S"), "stretch" changes its shape, "pad"
-            shows all of it with grey beside it.
-
-    Example:
-        >>> fit(np.zeros((40, 90, 3), np.uint8), (20, 30)).shape
-        (20, 30, 3)
-        >>> fit(np.zeros((40, 80, 3), np.uint8), 4, "pad")[:, 0, 0]
-        array([128,   0,   0, 128], dtype=uint8)
-    """
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise ValueError(
-            f"Cannot fit a picture into nothing. Sides must be at least 1. Received: size={size!r}"
-        )
-    array = as_picture(picture)
-    source, image = array.shape[:2], Image.fromarray(array)
-    if check_fit(how) == "pad":
-        inner = padded_size(source, (height, width))
-        fitted = np.full((height, width, 3), PADDING, np.uint8)
-        top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
-        resized = np.asarray(image.resize(inner[::-1], _BILINEAR))
-        fitted[top : top + inner[0], left : left + inner[1]] = resized
-        return fitted
-    rows, columns = cropped(source, (height, width)) if how == "crop" else source
-    top, left = (source[0] - rows) / 2, (source[1] - columns) / 2
-    box = (left, top, left + columns, top + rows)
-    return np.array(image.resize((width, height), _BILINEAR, box=box))
-
-
-def check_fit(how: str) -> str:
-    """One of `FITS`.
-
-    Raises:
-        ValueError: it is none.
-
-    Example:
-        >>> check_fit("squash")
-        Traceback (most recent call last):
-        ValueError: There is no such way to fit a picture. Expected crop, ... Received: fit='squash'
-    """
-    if how not in FITS:
-        raise ValueError(
-            "There is no such way to fit a picture. Expected crop, stretch or pad. "
-            f"Received: fit={how!r}"
-        )
-    return how
-
-
-def cropped(source: tuple[int, ...], size: tuple[int, int]) -> tuple[float, float]:
-    """The (rows, columns) of a picture's largest centred part of the shape of `size`.
-
-    Example:
-        >>> cropped((40, 90), (20, 30))
-        (40.0, 60.0)
-    """
-    ratio = min(source[0] / size[0], source[1] / size[1])
-    return size[0] * ratio, size[1] * ratio
-
-
-def padded_size(source: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
-    """The (height, width) that a picture has within a padded one of `size`.
-
-    Example:
-        >>> padded_size((40, 80), (30, 30)), padded_size((1, 1000), (30, 30))
-        ((15, 30), (1, 30))
-    """
-    ratio = max(source[0] / size[0], source[1] / size[1])
-    return max(1, round(source[0] / ratio)), max(1, round(source[1] / ratio))
-
+# === Arrays ===
 
 GREY = (0.299, 0.587, 0.114)  # of red, green and blue (Rec. 601), as Pillow's "L"
 

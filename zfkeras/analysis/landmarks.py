@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zfkeras import image
+from zfkeras.fitting import placement
 from zfkeras.types import Json
 
 
@@ -37,6 +38,7 @@ def load_landmarks(
     image_size: tuple[int, int],
     folder: str | os.PathLike[str] | None = None,
     channels: int = 3,
+    fit: str = "crop",
 ) -> Landmarks:
     """Reads a list of pictures with their parts, and fits both to the size a net takes.
 
@@ -49,6 +51,7 @@ def load_landmarks(
         image_size: (height, width) that pictures are fitted to.
         folder: Where the pictures are; default: beside the file.
         channels: 1 for pictures in grey.
+        fit: How the pictures are fitted: "crop", "stretch" or "pad", as in `zfkeras.image.fit`.
 
     Raises:
         ValueError: The file is no such list, or its entries don't name the same parts.
@@ -56,12 +59,12 @@ def load_landmarks(
     entries = _entries(path)
     root = Path(path).parent if folder is None else Path(folder)
     pictures = [image.load(root / entry["file"]) for entry in entries]
-    moves = [_fitting(picture.shape[:2], image_size) for picture in pictures]
+    moves = [placement(picture.shape[:2], image_size, fit) for picture in pictures]
     boxes = _each(entries, "box", path)
     classes = _each(entries, "class", path)
     fitted = None if boxes is None else np.stack(_moved(boxes, moves)).round().astype(np.int64)
     limits = np.tile(image_size, 2)
-    images = np.stack([image.fit(picture, image_size) for picture in pictures])
+    images = np.stack([image.fit(picture, image_size, fit) for picture in pictures])
     return Landmarks(
         image.to_grey(images) if channels == 1 else images,
         {
@@ -103,13 +106,7 @@ def _each(entries: list[Json], key: str, path: str | os.PathLike[str]) -> list |
     return known or None
 
 
-def _fitting(size: Sequence[int], wanted: tuple[int, int]) -> tuple[float, NDArray[np.float64]]:
-    """The scale and shift that `zfkeras.image.fit` gives to pixel edges."""
-    scale = max(wanted[0] / size[0], wanted[1] / size[1])
-    return scale, (np.array(wanted) - scale * np.array(size)) / 2
-
-
-def _moved(places: Sequence[NDArray], moves: Sequence[tuple[float, NDArray]]) -> list[NDArray]:
+def _moved(places: Sequence[NDArray], moves: Sequence[tuple[NDArray, NDArray]]) -> list[NDArray]:
     """Centres (of pixels) or boxes (edges between pixels) in the fitted pictures."""
     found = []
     for place, (scale, shift) in zip(places, moves, strict=True):

@@ -31,6 +31,7 @@ def atlas(
     rules: str = options.RULES,
     imports: list[str] = options.IMPORT,
     image_size: str = options.IMAGE_SIZE,
+    fit: str = options.FIT,
     as_json: bool = options.JSON,
 ) -> None:
     """Make a site of what every feature map looks for (Fig. 2); killed, it goes on."""
@@ -40,7 +41,7 @@ def atlas(
     output.mkdir(parents=True, exist_ok=True)
     net = open_model(model, imports, image_size)
     with warnings_as_lines():
-        source = opened(data, output, net, not as_json)
+        source = opened(data, output, net, not as_json, fit)
         report_skipped([source])
         try:
             page = write_atlas(

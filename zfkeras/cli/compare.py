@@ -38,6 +38,7 @@ def compare(
     rules: str = options.RULES,
     imports: list[str] = options.IMPORT,
     image_size: str = options.IMAGE_SIZE,
+    fit: str = options.FIT,
     labels: Path | None = options.LABELS,
     output: Path = typer.Option(Path("comparison"), help="Folder for pictures and arrays."),
     as_json: bool = options.JSON,
@@ -53,6 +54,7 @@ def compare(
         rules,
         imports,
         image_size,
+        fit,
         labels,
         False,
         as_json,
@@ -82,6 +84,7 @@ def faithfulness(
     rules: str = options.RULES,
     imports: list[str] = options.IMPORT,
     image_size: str = options.IMAGE_SIZE,
+    fit: str = options.FIT,
     labels: Path | None = options.LABELS,
     output: Path = typer.Option(Path("faithfulness"), help="Folder for pictures and arrays."),
     as_json: bool = options.JSON,
@@ -97,6 +100,7 @@ def faithfulness(
         rules,
         imports,
         image_size,
+        fit,
         labels,
         True,
         as_json,
@@ -128,6 +132,7 @@ def _tested(
     rules: str,
     imports: list[str],
     image_size: str,
+    fit: str,
     labels: Path | None,
     randomize: bool,
     quiet: bool,
@@ -139,7 +144,7 @@ def _tested(
     from zfkeras.analysis.faithfulness import faithfulness as measure
 
     net = open_model(model, imports, image_size)
-    pictures, names = gathered(images, net), class_names(net, model, labels, head)
+    pictures, names = gathered(images, net, fit), class_names(net, model, labels, head)
     found = measure(
         net,
         pictures,

@@ -29,6 +29,7 @@ def correspond(
     output_name: str | None = options.OUTPUT_NAME,
     imports: list[str] = options.IMPORT,
     image_size: str = options.IMAGE_SIZE,
+    fit: str = options.FIT,
     labels: Path | None = options.LABELS,
     output: Path = typer.Option(Path("correspondence"), help="Folder for pictures and arrays."),
     as_json: bool = options.JSON,
@@ -39,7 +40,7 @@ def correspond(
     from zfkeras.experiments import fig8, table1
 
     net = open_model(model, imports, image_size)
-    marks = marked(landmarks, net, images)
+    marks = marked(landmarks, net, images, fit)
     names = class_names(net, model, labels, head)
     chosen: Json = {"patch_size": patch_size, "draws": draws, "seed": seed, **head}
     where = layer_names(net, layers, ("pool5", "fc7"))

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ def open_source(
     image_size: int,
     progress: bool,
     class_names: tuple[str, ...] | None = None,
+    fit: str = "crop",
 ) -> "Source":
     """The pictures that `data` stands for."""
     from zfkeras.data.folders import image_folder
@@ -34,10 +36,10 @@ def open_source(
         name, slash, split = rest.rpartition("/")
         if not slash:
             raise ValueError(f"TFDS data must be tfds:NAME/SPLIT. Received: {data!r}")
-        return from_tfds(name, split)
+        return from_tfds(name, split, fit=fit)
     if kind == "generated":
-        return generated(rest or "train", image_size=image_size)
-    return image_folder(data, class_names=class_names, check=check, cache=cache, progress=progress)
+        return replace(generated(rest or "train", image_size=image_size), fit=fit)
+    return image_folder(data, None, class_names, check, cache, progress, fit)
 
 
 def report_skipped(sources: "Iterable[Source]") -> None:
@@ -51,14 +53,16 @@ def report_skipped(sources: "Iterable[Source]") -> None:
             typer.echo(f"  {skip.name}: {skip.reason}", err=True)
 
 
-def opened(data: str, output: Path, net: "keras.Model", progress: bool) -> "Source":
+def opened(
+    data: str, output: Path, net: "keras.Model", progress: bool, fit: str = "crop"
+) -> "Source":
     """What `--data` stands for; the check of a folder's pictures is kept in `output`."""
     from zfkeras.data.inputs import input_size
     from zfkeras.data.stream import open_folder
 
     if data.startswith(("tfds:", "generated:")):
-        return open_source(data, True, None, input_size(net)[0], progress)
-    return open_folder(data, output / "checked.json", progress)
+        return open_source(data, True, None, input_size(net)[0], progress, fit=fit)
+    return open_folder(data, output / "checked.json", progress, fit)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ def evolution(
     output: Path | None = typer.Option(None, help="Folder of the strips [default: RUN/evolution]."),
     rules: str = options.RULES,
     imports: list[str] = options.IMPORT,
+    fit: str = options.FIT,
     as_json: bool = options.JSON,
 ) -> None:
     """Show what feature maps look for epoch after epoch of a training (Fig. 4)."""
@@ -53,7 +54,9 @@ def evolution(
             )
         nets = ((epoch, open_model(str(file), imports)) for epoch, file in models.items())
         reverse = open_rules(rules)
-        _evolve(nets, data, options.names(layers), wanted, place, batch_size, not as_json, reverse)
+        _evolve(
+            nets, data, options.names(layers), wanted, place, batch_size, not as_json, reverse, fit
+        )
     kept = load_evolution(place if models else run)
     chosen = options.names(layers) or list(kept)
     missing = [layer for layer in chosen if layer not in kept]
@@ -96,6 +99,7 @@ def _evolve(
     batch_size: int,
     progress: bool,
     rules: "Rules | None",
+    fit: str,
 ) -> None:
     """Keeps what the maps of each epoch's model look for."""
     from zfkeras.analysis.evolution import chosen_maps, save_snapshot, snapshots
@@ -104,7 +108,7 @@ def _evolve(
     output.mkdir(parents=True, exist_ok=True)
     for epoch, net in models:
         with warnings_as_lines():
-            source = opened(data, output, net, progress)
+            source = opened(data, output, net, progress, fit)
             report_skipped([source])
             which: Any = maps
             if not isinstance(which, int):

@@ -33,6 +33,7 @@ def filters(
     radius: float = typer.Option(0.1, help="RMS that renormalised filters have at most."),
     output: Path = typer.Option(Path("filters"), help="Folder for pictures and tables."),
     imports: list[str] = options.IMPORT,
+    fit: str = options.FIT,
     as_json: bool = options.JSON,
 ) -> None:
     """Measure first-layer filters, as they are and renormalised, of one net or two (Fig. 6)."""
@@ -46,7 +47,7 @@ def filters(
     for name, path in _named(model, other).items():
         net = open_model(path, imports)
         place = filter_statistics(net, layer or None).layer
-        top, extra = _searched(net, data, place, output, not as_json) if data else (None, {})
+        top, extra = _searched(net, data, place, output, not as_json, fit) if data else (None, {})
         for kind, limit in ((name, None), (f"{name}, RMS ≤ {radius:g}", radius)):
             found[kind] = filter_statistics(net, place, top, limit)
             file = f"{file_name(name)}{'-renormalised' if limit else ''}"
@@ -75,7 +76,7 @@ def _named(model: str, other: str) -> dict[str, str]:
 
 
 def _searched(
-    net: "keras.Model", data: str, layer: str, output: Path, progress: bool
+    net: "keras.Model", data: str, layer: str, output: Path, progress: bool, fit: str
 ) -> "tuple[TopActivations, dict[str, float]]":
     """The strongest units of a layer, and how much of its lattice the next one's show."""
     import numpy as np
@@ -89,7 +90,7 @@ def _searched(
 
     output.mkdir(parents=True, exist_ok=True)
     with warnings_as_lines():
-        source = opened(data, output, net, progress)
+        source = opened(data, output, net, progress, fit)
         report_skipped([source])
         row = stream(source, walk(net).shapes[0][1:])
         above = [*convolutions(net), layer][convolutions(net).index(layer) + 1]

@@ -26,6 +26,7 @@ def invariance(
     output_name: str | None = options.OUTPUT_NAME,
     imports: list[str] = options.IMPORT,
     image_size: str = options.IMAGE_SIZE,
+    fit: str = options.FIT,
     labels: Path | None = options.LABELS,
     output: Path = typer.Option(Path("invariance"), help="Folder for pictures and arrays."),
     as_json: bool = options.JSON,
@@ -40,7 +41,7 @@ def invariance(
     wanted = options.names(kinds) if kinds else list(PAPER)
     result = fig5.run(
         net,
-        gathered(images, net),
+        gathered(images, net, fit),
         output,
         layer_names(net, layers, ("norm1", "fc7")),
         class_names(net, model, labels, head),

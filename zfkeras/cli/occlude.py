@@ -42,6 +42,7 @@ def occlude(
     rules: str = options.RULES,
     imports: list[str] = options.IMPORT,
     image_size: str = options.IMAGE_SIZE,
+    fit: str = options.FIT,
     labels: Path | None = options.LABELS,
     output: Path = typer.Option(Path("occlusion"), help="Folder for the pictures and arrays."),
     as_json: bool = options.JSON,
@@ -57,16 +58,15 @@ def occlude(
     from zfkeras.graph.feature_layers import default_layer
 
     net, files = open_model(model, imports, image_size), files_of(images)
-    pictures = gathered(images, net)
+    pictures = gathered(images, net, fit)
     names = class_names(net, model, labels, head) if scores else None
     beside = files if others is None else files_of([others])
-    pool = pictures if others is None else gathered([others], net)
-    side = min(pictures.shape[1:3])
+    pool = pictures if others is None else gathered([others], net, fit)
     found = occlusion(
         net,
         pictures,
         patch_size=a_fifth(pictures.shape[1:3]) if patch is None else patch,
-        strides=max(1, side // 28) if steps is None else steps,
+        strides=max(1, min(pictures.shape[1:3]) // 28) if steps is None else steps,
         fill_value=fill,
         layer=layer or default_layer(net, output_name),
         classes=watch,

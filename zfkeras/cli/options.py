@@ -18,6 +18,11 @@ CLASSES = typer.Option("", "--classes", help="Class, or one for each picture [de
 IMAGE_SIZE = typer.Option(
     "", help="HEIGHT,WIDTH of the pictures, for a net that takes any [default: as they are]."
 )
+FIT = typer.Option(
+    "crop",
+    help="How pictures are brought to the net's size: crop (to its shape), stretch, or pad (with "
+    "grey).",
+)
 JSON = typer.Option(False, "--json", help="Print the result as JSON, nothing else.")
 RULE = typer.Option("deconvnet", help="deconvnet, guided or gradient.")
 RULES = typer.Option("", help="Reverse rules of your own: MODULE:NAME or FILE.py:NAME of a dict.")

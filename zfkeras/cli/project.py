@@ -36,6 +36,7 @@ def project(
     rules: str = options.RULES,
     imports: list[str] = options.IMPORT,
     image_size: str = options.IMAGE_SIZE,
+    fit: str = options.FIT,
     output: Path = typer.Option(Path("projections"), help="Folder for the pictures and arrays."),
     as_json: bool = options.JSON,
 ) -> None:
@@ -47,7 +48,7 @@ def project(
     from zfkeras.report import figures
 
     net, files = open_model(model, imports, image_size), files_of(images)
-    pictures, layer = gathered(images, net), layer or default_layer(net) or ""
+    pictures, layer = gathered(images, net, fit), layer or default_layer(net) or ""
     deconv = DeconvNet(net, rule=rule, rules=open_rules(rules))
     if not channels:
         wanted = min(MOST, deconv.graph.shapes[deconv.graph.find(layer)][-1] or MOST)

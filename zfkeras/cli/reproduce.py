@@ -48,6 +48,7 @@ def reproduce(
     patch_size: int | None = typer.Option(None, help="Occluder [default: a fifth of the picture]."),
     imports: list[str] = options.IMPORT,
     image_size: str = options.IMAGE_SIZE,
+    fit: str = options.FIT,
     labels: Path | None = options.LABELS,
     softmax: bool | None = options.SOFTMAX,
     sigmoid: bool = options.SIGMOID,
@@ -70,6 +71,7 @@ def reproduce(
         net,
         names,
         head,
+        fit,
         images,
         others,
         landmarks,
@@ -90,6 +92,7 @@ class _Job:
     net: "keras.Model"
     names: tuple[str, ...] | None
     head: Json
+    fit: str
     images: list[Path]
     others: list[Path]
     landmarks: Path | None
@@ -101,12 +104,15 @@ class _Job:
 
     @property
     def pictures(self) -> "Pictures":
-        return telling.gathered(self.images, self.net) if self.images else _photographs(self.net)
+        import sklearn.datasets
+
+        photographs = Path(sklearn.datasets.__file__).parent / "images"
+        return telling.gathered(self.images or [photographs], self.net, self.fit)
 
     @property
     def marks(self) -> "Landmarks":
         folder = self.images[0] if self.images else None
-        return telling.marked(self.landmarks or Path(), self.net, folder)
+        return telling.marked(self.landmarks or Path(), self.net, folder, self.fit)
 
     def where(self, *usual: str) -> tuple[str, ...]:
         return telling.layer_names(self.net, self.layers, usual)
@@ -124,7 +130,7 @@ def _fig7(job: _Job) -> Json:
 
     chosen = {"patch_size": job.patch_size, "classes": job.classes, "progress": job.progress}
     layer = job.where("conv5")[0]
-    others = telling.gathered(job.others, job.net) if job.others else None
+    others = telling.gathered(job.others, job.net, job.fit) if job.others else None
     pictures, chosen = job.pictures, chosen | {"others": others} | job.head
     return fig7.run(job.net, pictures, job.output, layer, job.names, **chosen)
 
@@ -152,10 +158,3 @@ _EXPERIMENTS = {
     Figure.fig8: _fig8,
     Figure.table1: _table1,
 }
-
-
-def _photographs(net: "keras.Model") -> "Pictures":
-    """scikit-learn's two photographs, fitted to the net."""
-    import sklearn.datasets
-
-    return telling.gathered([Path(sklearn.datasets.__file__).parent / "images"], net)

@@ -51,6 +51,7 @@ def export(
     rules: str = options.RULES,
     imports: list[str] = options.IMPORT,
     image_size: str = options.IMAGE_SIZE,
+    fit: str = options.FIT,
     as_json: bool = options.JSON,
 ) -> None:
     """Export a net as the next version of a served model."""
@@ -62,13 +63,14 @@ def export(
     version = export_model(
         open_model(model, imports, image_size),
         directory,
-        labels=load_class_names(model, labels),
+        class_names=load_class_names(model, labels),
         layers=layer or None,
         occlusion_strides=occlusion_strides,
         occlusion_layer=occlusion_layer,
         top=top,
         rule=rule,
         rules=open_rules(rules),
+        fit=fit,
         **head,
     )
     if as_json:

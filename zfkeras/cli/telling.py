@@ -25,7 +25,7 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     return [file for path in paths for file in (picture_files(path) if path.is_dir() else [path])]
 
 
-def gathered(paths: Sequence[Path], net: "keras.Model") -> "NDArray[np.uint8]":
+def gathered(paths: Sequence[Path], net: "keras.Model", fit: str = "crop") -> "NDArray[np.uint8]":
     """The pictures at some paths, files or folders, as the net takes them: (N, H, W, C) uint8.
 
     For a net of any size they are as large as they are, all alike.
@@ -36,7 +36,7 @@ def gathered(paths: Sequence[Path], net: "keras.Model") -> "NDArray[np.uint8]":
     from zfkeras.data.pictures import pictures
 
     _, height, width, channels = image_shape(net)
-    found = [pictures(path, (height, width), channels) for path in paths]
+    found = [pictures(path, (height, width), channels, fit) for path in paths]
     sizes = {images.shape[1:3] for images in found}
     if len(sizes) > 1:
         raise ValueError(
@@ -46,13 +46,15 @@ def gathered(paths: Sequence[Path], net: "keras.Model") -> "NDArray[np.uint8]":
     return np.concatenate(found)
 
 
-def marked(landmarks: Path, net: "keras.Model", folder: Path | None) -> "Landmarks":
+def marked(
+    landmarks: Path, net: "keras.Model", folder: Path | None, fit: str = "crop"
+) -> "Landmarks":
     """Pictures and their parts, as the net takes them; the pictures of a folder, or beside."""
     from zfkeras.analysis.landmarks import load_landmarks
     from zfkeras.data.inputs import picture_shape
 
     height, width, channels = picture_shape(net)
-    return load_landmarks(landmarks, (height, width), folder, channels)
+    return load_landmarks(landmarks, (height, width), folder, channels, fit)
 
 
 def layer_names(net: "keras.Model", text: str, usual: tuple[str, ...]) -> tuple[str, ...]:

@@ -92,7 +92,7 @@ def train(
             seed,
             snapshots=snapshot,
             tensorboard=tensorboard,
-            verbose=0 if as_json else "auto" if sys.stdout.isatty() else 2,
+            progress=0 if as_json else "auto" if sys.stdout.isatty() else 2,
         )
     except KeyboardInterrupt:
         typer.echo(f"Interrupted. The same command goes on from {output}.", err=True)
@@ -195,6 +195,7 @@ def evaluate(
     output_name: str | None = options.OUTPUT_NAME,
     imports: list[str] = options.IMPORT,
     image_size: str = options.IMAGE_SIZE,
+    fit: str = options.FIT,
     as_json: bool = options.JSON,
 ) -> None:
     """Measure top-1 and top-5 accuracy of a net on labelled pictures."""
@@ -204,7 +205,9 @@ def evaluate(
     from zfkeras.training import evaluation
 
     net = open_model(model, imports, image_size)
-    source = open_source(data, True, None, input_size(net)[0], not as_json, load_class_names(model))
+    source = open_source(
+        data, True, None, input_size(net)[0], not as_json, load_class_names(model), fit
+    )
     report_skipped([source])
     result = evaluation.evaluate(
         net,

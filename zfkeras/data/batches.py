@@ -52,6 +52,12 @@ def training_batches(
             f"{source.name}. Received: batch_size={batch_size}"
         )
 
+    if source.fit != "crop":
+        raise ValueError(
+            "Training cuts its examples as the recipe says. Expected a source with fit='crop'. "
+            f"Received: fit={source.fit!r}"
+        )
+
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         # `shuffle` mixes in the global seed; this sets it, for the graph of this function only.
         tf.random.set_seed(1)
@@ -99,11 +105,19 @@ def evaluation_batches(
     >>> [tuple(images.shape) for images, _ in evaluation_batches(source, (4, 5), 2)]
     [(2, 4, 5, 3), (1, 4, 5, 3)]
     """
-    crop = preprocess.ten_crop if ten_crop else preprocess.centre_crop
+    if ten_crop and source.fit != "crop":
+        raise ValueError(
+            "Ten crops are cut from pictures that cover them. Expected a source with fit='crop'. "
+            f"Received: fit={source.fit!r}"
+        )
 
     def example(*key: Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         picture, label = source.fetch(*key)
-        crops = crop(preprocess.evaluation_picture(picture, image_size, scale), image_size)
+        if ten_crop:
+            large = preprocess.evaluation_picture(picture, image_size, scale)
+            crops = preprocess.ten_crop(large, image_size)
+        else:
+            crops = preprocess.fitted(picture, image_size, source.fit, scale)
         return preprocess.in_channels(crops, channels), label
 
     return parallel(source.keys, example).batch(batch_size).prefetch(1).with_options(options())

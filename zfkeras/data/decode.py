@@ -171,4 +171,5 @@ def cut(image: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     [[6], [10]]
     """
     top, left, height, width = tf.unstack(window)
-    return tf.slice(image, [top, left, 0], [height, width, -1])
+    part = tf.slice(image, [top, left, 0], [height, width, -1])
+    return tf.ensure_shape(part, (None, None, image.shape[-1]))

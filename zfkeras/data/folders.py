@@ -13,6 +13,7 @@ from tqdm import tqdm
 from zfkeras.data.decode import decode, portable
 from zfkeras.data.sources import Skipped, Source, first_line
 from zfkeras.data.walk import files_below, hidden
+from zfkeras.files import write_atomically
 from zfkeras.reading import EXTENSIONS
 
 
@@ -23,6 +24,7 @@ def image_folder(
     check: bool = True,
     cache: str | os.PathLike | None = None,
     progress: bool = False,
+    fit: str = "crop",
 ) -> Source:
     """Pictures in a folder; its directories are the classes.
 
@@ -35,6 +37,7 @@ def image_folder(
             in `skipped`) now and do not end a training days later.
         cache: a JSON file to remember the check in; unchanged files are not checked again.
         progress: whether to show a progress bar while checking.
+        fit: as in `Source`.
 
     Returns:
         Source of pictures, in the order of their labels and names.
@@ -70,7 +73,7 @@ def image_folder(
     def file(path: tf.Tensor, _label: tf.Tensor) -> tf.Tensor:
         return tf.strings.substr(path, above, -1)
 
-    return Source(keys, _read, names, len(files), str(root), skipped, file)
+    return Source(keys, _read, names, len(files), str(root), skipped, file, fit)
 
 
 def _read(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -124,7 +127,7 @@ def _check(
         bar = tqdm(reasons, "checking pictures", len(new), unit="", disable=not (progress and new))
         known |= {path: [stamps[path], why] for path, why in zip(new, bar, strict=True)}
     if cache is not None and new:
-        _write_atomically(Path(cache), json.dumps(known))
+        write_atomically(Path(cache), json.dumps(known).encode())
     found = {file: known[path][1] for file, path in paths.items()}
     return tuple(Skipped(file, reason) for file, reason in found.items() if reason)
 
@@ -133,12 +136,6 @@ def _load_cache(cache: str | os.PathLike | None) -> dict[str, list]:
     if cache is None or not Path(cache).exists():
         return {}
     return json.loads(Path(cache).read_text())
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def _stamp(path: str) -> list[int]:

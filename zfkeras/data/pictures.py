@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
-from zfkeras import reading
+from zfkeras import fitting, reading
 from zfkeras.data.walk import files_below
 from zfkeras.reading import EXTENSIONS
 
@@ -20,6 +20,7 @@ def pictures(
     source: Images,
     image_size: tuple[int | None, int | None] = (None, None),
     channels: int | None = None,
+    fit: str = "crop",
 ) -> NDArray:
     """Gathers images into one array.
 
@@ -27,10 +28,11 @@ def pictures(
         source: (N, H, W, C) array or tensor; the path of a picture, or of a folder whose pictures
             (at any depth) are taken in the order of their names; or a `tf.data.Dataset` of images
             or of tuples that begin with them, batched or not.
-        image_size: (height, width) that pictures from files and data sets are fitted to (the
-            smallest size that covers it, then the centre); None for as they are. Arrays are left
-            as they are.
+        image_size: (height, width) that pictures from files and data sets are brought to;
+            None for as they are. Arrays are left as they are.
         channels: 1 for grey: of pictures in colour, from files or a data set, the mean is taken.
+        fit: How they are brought to a size: "crop" (the smallest that covers it, then the centre),
+            "stretch" or "pad", as in `zfkeras.image.fit`.
 
     Returns:
         (N, H, W, C), uint8 for files.
@@ -54,7 +56,7 @@ def pictures(
             "Images must be an array (N, H, W, C), the path of a picture or folder, or a "
             f"tf.data.Dataset. Received: images of type {type(source).__name__}"
         )
-    images = _stack(found, image_size, source)
+    images = _stack(found, image_size, source, fit)
     return reading.to_grey(images) if channels == 1 and images.shape[3] == 3 else images
 
 
@@ -87,9 +89,9 @@ def _elements(dataset: tf.data.Dataset) -> Iterator[NDArray]:
         yield from images if np.ndim(images) == 4 else [images]
 
 
-def _stack(found: list[NDArray], image_size: Any, source: Images) -> NDArray:
+def _stack(found: list[NDArray], image_size: Any, source: Images, fit: str) -> NDArray:
     if None not in image_size:
-        found = [_fit(picture, image_size) for picture in found]
+        found = [_fit(picture, image_size, fit) for picture in found]
     shapes = {picture.shape for picture in found}
     if len(shapes) != 1:
         raise ValueError(
@@ -99,8 +101,8 @@ def _stack(found: list[NDArray], image_size: Any, source: Images) -> NDArray:
     return np.stack(found)
 
 
-def _fit(picture: NDArray, size: tuple[int, int]) -> NDArray:
+def _fit(picture: NDArray, size: tuple[int, int], how: str) -> NDArray:
     """Leaves pictures that fit alone, whatever their type; others are rounded to uint8."""
     if picture.shape[:2] == size:
         return picture
-    return reading.fit(np.rint(picture).clip(0, 255).astype(np.uint8), size)
+    return fitting.fit(np.rint(picture).clip(0, 255).astype(np.uint8), size, how)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from zfkeras.data.decode import cut, decode, encoded_size, portable
+from zfkeras.fitting import LONGEST, PADDING, check_fit
 from zfkeras.reading import GREY
 from zfkeras.types import Pair, Tensor
 
@@ -157,13 +158,15 @@ def _sized(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 
 
 def in_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
-    """An image (..., 3) in RGB, or with one channel in grey: `zfkeras.image.GREY` of the colours.
+    """An image (..., 1 or 3) in RGB, or in grey: the mean `zfkeras.reading.GREY` of the colours.
 
     >>> in_channels(tf.constant([[[1000.0, 0.0, 0.0]]]), 1).numpy().round().tolist()
     [[[299.0]]]
     """
-    if channels == 3 or image.shape[-1] == channels:
+    if image.shape[-1] == channels:
         return image
+    if image.shape[-1] == 1:
+        return tf.repeat(image, channels, -1)
     return tf.tensordot(tf.cast(image, tf.float32), tf.constant(GREY, tf.float32)[:, None], 1)
 
 
@@ -184,7 +187,45 @@ def evaluation_picture(
     TensorShape([32, 48, 3])
     """
     image = decode(portable(picture)) if picture.dtype == tf.string else picture
-    return resize_to_cover(image, scaled(size, scale))
+    return resize_to_cover(_not_too_long(image), scaled(size, scale))
+
+
+def _not_too_long(image: tf.Tensor) -> tf.Tensor:
+    """The middle of a long and thin picture: `zfkeras.fitting.not_too_long`."""
+    source = tf.shape(image)[:2]
+    most = tf.minimum(source, LONGEST * tf.reduce_min(source))
+    return cut(image, tf.concat([(source - most) // 2, most], 0))
+
+
+def fitted(
+    picture: tf.Tensor, size: tuple[int, int], how: str = "crop", scale: float = 8 / 7
+) -> tf.Tensor:
+    """Brings an image to a size: `zfkeras.image.fit` in TensorFlow.
+
+    Args:
+        picture: encoded bytes (string scalar) or an image (H, W, C).
+        size: (height, width).
+        how: "crop", "stretch" or "pad".
+        scale: what "crop" covers, relative to `size`.
+
+    Returns:
+        float32 (height, width, C).
+
+    >>> fitted(tf.zeros((50, 75, 3), tf.uint8), (28, 30), "pad").shape
+    TensorShape([28, 30, 3])
+    """
+    if check_fit(how, scale) == "crop":
+        return centre_crop(evaluation_picture(picture, size, scale), size)
+    image = decode(portable(picture)) if picture.dtype == tf.string else picture
+    if how == "stretch":
+        return resize(image, size)
+    source = tf.cast(tf.shape(image)[:2], tf.float64)
+    ratio = tf.reduce_min(tf.cast(size, tf.float64) / source)
+    inner = tf.maximum(tf.cast(tf.round(source * ratio), tf.int32), 1)
+    before = (tf.constant(size) - inner) // 2
+    margins = tf.stack([before, tf.constant(size) - inner - before], 1)
+    padded = tf.pad(resize(image, inner), [*tf.unstack(margins), (0, 0)], constant_values=PADDING)
+    return _sized(padded, size)
 
 
 def scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from zfkeras.data.decode import decode, portable
+from zfkeras.fitting import check_fit
 from zfkeras.types import Tensor
 
 
@@ -40,6 +41,8 @@ class Source:
         name: where they come from.
         skipped: pictures that were left out because they can't be used.
         file: traceable function from a key to its file's name below `name`; None without files.
+        fit: how pictures of another size are brought to that of a net, to test or to search it:
+            "crop", "stretch" or "pad", as in `zfkeras.image.fit`.
     """
 
     keys: tf.data.Dataset
@@ -49,6 +52,10 @@ class Source:
     name: str
     skipped: tuple[Skipped, ...] = ()
     file: Callable[..., tf.Tensor] | None = None
+    fit: str = "crop"
+
+    def __post_init__(self) -> None:
+        check_fit(self.fit)
 
     @property
     def examples(self) -> tf.data.Dataset:
@@ -96,9 +103,9 @@ def from_arrays(
     2
     """
     images, labels = np.asarray(images), np.asarray(labels)
-    if images.ndim != 4 or images.shape[-1] != 3:
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(
-            "Images must be an array (N, H, W, 3) of RGB 0..255. "
+            "Images must be an array (N, H, W, 3) of RGB 0..255, or (N, H, W, 1) of grey. "
             f"Received: images.shape={images.shape}"
         )
     if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
@@ -123,6 +130,7 @@ def from_tfds(
     label: str = "label",
     data_dir: str | os.PathLike | None = None,
     download: bool = False,
+    fit: str = "crop",
 ) -> Source:
     """A data set of TensorFlow Datasets, by name.
 
@@ -133,6 +141,7 @@ def from_tfds(
         label: the feature that holds its class.
         data_dir: where data sets are kept; None for TFDS' own folder.
         download: whether TFDS may fetch and prepare the data set.
+        fit: as in `Source`.
 
     Returns:
         Source of pictures that stay encoded until they are used.
@@ -157,9 +166,8 @@ def from_tfds(
         )
         cardinality = builder.info.splits[split].num_examples
     names = tuple(builder.info.features[label].names)
-    return Source(
-        keys.map(lambda e: (e[image], e[label])), _as_is, names, cardinality, f"tfds:{name}/{split}"
-    )
+    keys, name = keys.map(lambda e: (e[image], e[label])), f"tfds:{name}/{split}"
+    return Source(keys, _as_is, names, cardinality, name, fit=fit)
 
 
 @contextmanager

@@ -202,6 +202,7 @@ def open_folder(
     path: str | os.PathLike[str],
     cache: str | os.PathLike[str] | None = None,
     progress: bool = False,
+    fit: str = "crop",
 ) -> Source:
     """A folder of class directories, or of nothing but pictures, which then have no class.
 
@@ -209,6 +210,7 @@ def open_folder(
         path: the folder.
         cache: a JSON file to remember the check of its pictures in.
         progress: whether to show a progress bar while checking.
+        fit: as in `Source`.
 
     Raises:
         ValueError: There is no folder, or no usable picture in it.
@@ -217,9 +219,9 @@ def open_folder(
     entries = list(root.iterdir()) if root.is_dir() else []
     pictures = any(entry.suffix.lower() in EXTENSIONS for entry in entries)
     if pictures and not any(entry.is_dir() for entry in entries):
-        source = image_folder(root.parent, None, [root.name], cache=cache, progress=progress)
+        source = image_folder(root.parent, None, [root.name], True, cache, progress, fit)
         return dataclasses.replace(source, class_names=())
-    return image_folder(path, cache=cache, progress=progress)
+    return image_folder(path, cache=cache, progress=progress, fit=fit)
 
 
 def _report_skipped(source: Source) -> None:
@@ -243,8 +245,8 @@ def _from_source(source: Source, size: Size, scale: float) -> Stream:
 
     def read(*key: Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         picture, label = source.fetch(*key)
-        image = preprocess.evaluation_picture(picture, height_width, scale)
-        image = preprocess.in_channels(preprocess.centre_crop(image, height_width), channels)
+        image = preprocess.fitted(picture, height_width, source.fit, scale)
+        image = preprocess.in_channels(image, channels)
         return image, label if source.class_names else _NONE
 
     identity = _files_digest(source) if source.file else source.name
@@ -254,7 +256,7 @@ def _from_source(source: Source, size: Size, scale: float) -> Stream:
         source.file or _no_file,
         source.cardinality,
         source.class_names,
-        f"{identity}, scale {scale:.6g}",
+        f"{identity}, scale {scale:.6g}" if source.fit == "crop" else f"{identity}, {source.fit}",
         skips=True,
         skipped=source.skipped,
     )

@@ -41,7 +41,7 @@ def serve(
     """
     base = folder / "saved_models" / net.name
     say("   exporting: every signature is traced, written, loaded again and tried")
-    say(f"   exported as {export(net, base, labels=class_names)}")
+    say(f"   exported as {export(net, base, class_names)}")
     with served(base, net.name, folder / "server.log") as url, Client(url, net.name) as client:
         say(f"   serving at {url}")
         rows, pictures = ask(client, net, photo, layer)

@@ -76,8 +76,8 @@ def train(budget: Budget, folder: Path, say: Callable[[str], None]) -> Trained:
     )  # fmt: skip
     source = generated("train", budget.examples, budget.image_size)
     with tempfile.TemporaryDirectory() as run_folder:
-        verbose = "auto" if sys.stdout.isatty() else 2
-        history = training.train(model, source, settings, run_folder, validation, verbose=verbose)
+        progress = "auto" if sys.stdout.isatty() else 2
+        history = training.train(model, source, settings, run_folder, validation, progress=progress)
     model.save(folder / "generated.keras")
     found = evaluate(model, validation, scale=1.0)
     say(f"   right for {100 * found.accuracy:.0f} % of images it had not seen")

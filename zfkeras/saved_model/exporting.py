@@ -16,6 +16,8 @@ from zfkeras.analysis.painting import rectangle
 from zfkeras.data.inputs import fixed_size, picture_shape
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
+from zfkeras.deprecation import renamed
+from zfkeras.fitting import check_fit
 from zfkeras.graph.heads import checked_scores
 from zfkeras.graph.predictor import Predictor
 from zfkeras.saved_model.publishing import publish, staged
@@ -30,10 +32,11 @@ _FORBIDDEN_OPS = ("PyFunc", "PyFuncStateless", "EagerPyFunc", "XlaLaunch")
 _GRID = 14  # places a side, by default: 196 forward passes an image
 
 
+@renamed(directory="folder", labels="class_names")
 def export(
     model: keras.Model,
-    directory: str | os.PathLike[str],
-    labels: Sequence[str] | None = None,
+    folder: str | os.PathLike[str],
+    class_names: Sequence[str] | None = None,
     layers: Sequence[str] | None = None,
     occlusion_strides: int | tuple[int, int] | None = None,
     occlusion_layer: str | None = None,
@@ -45,6 +48,7 @@ def export(
     scores: bool | str = True,
     softmax: bool | None = None,
     image_size: tuple[int, int] | None = None,
+    fit: str = "crop",
 ) -> Path:
     """Writes the next version of a served model: DIRECTORY/VERSION, a SavedModel.
 
@@ -58,10 +62,10 @@ def export(
     Args:
         model: a net of images (N, H, W, 3), RGB 0..255, or (N, H, W, 1), grey, that ends in
             logits, probabilities or other scores (N, classes).
-        directory: holds one directory per version; it is made if need be. Its name should be
+        folder: holds one directory per version; it is made if need be. Its name should be
             the model's, as in ``saved_models/zfnet``.
-        labels: one name per class; default: their numbers. Where the model gives one probability,
-            that of the second of two classes, both may be named.
+        class_names: one name per class; default: their numbers. Where the model gives one
+            probability, that of the second of two classes, both may be named.
         layers: what `deconv` offers; default: all layers with kernels and feature maps.
         occlusion_strides: pixels between the occluder's places, or (down, across); default: a
             grid of about 14 x 14 places.
@@ -77,29 +81,31 @@ def export(
             are no probabilities then is answered as `scores`, not as `probabilities`.
         softmax: older than `scores`: True is "softmax", False "raw".
         image_size: (height, width) of the images, where the model leaves it open.
+        fit: how pictures are brought to the net's size: "crop", "stretch" or "pad", as in
+            `zfkeras.image.fit`.
 
     Returns:
         The path of the new version.
 
     Raises:
-        ValueError: model, labels, layers, strides, `top` or `scale` do not fit.
-        OSError: the directory cannot be written.
+        ValueError: model, class names, layers, strides, `top` or `scale` do not fit.
+        OSError: the folder cannot be written.
 
     Example:
         >>> tiny = keras.Sequential([keras.Input((9, 8, 3)), keras.layers.Conv2D(2, 3, name="c"),
         ...     keras.layers.ReLU(), keras.layers.Flatten(), keras.layers.Dense(3)])
         >>> folder = tempfile.TemporaryDirectory()
-        >>> export(tiny, folder.name, labels=["cat", "dog", "fish"]).name
+        >>> export(tiny, folder.name, ["cat", "dog", "fish"]).name
         '1'
         >>> folder.cleanup()
     """
-    directory = Path(directory)
+    directory = Path(folder)
     scores = checked_scores(scores, softmax)
     model = fixed_size(model, image_size)
     predictor, shape = Predictor(model, (), output, scores), picture_shape(model)
     classes, deconv = _classes(predictor, shape), DeconvNet(model, rule=rule, rules=rules)
     settings = Settings(
-        labels=_labels(labels, predictor),
+        labels=_labels(class_names, predictor),
         layers=_layers(deconv, layers),
         occlusion_strides=_strides(occlusion_strides, shape[:2]),
         occlusion_layer=_layers(deconv, occlusion_layer and [occlusion_layer])[-1],
@@ -107,7 +113,9 @@ def export(
         scale=_scale(scale),
         output=output,
         scores=scores,
+        fit=fit,
     )
+    check_fit(fit)
     answered = signatures(model, deconv, settings)
     with staged(directory) as staging:
         _save(model, answered, settings, _metadata(predictor, model, settings), staging)
@@ -206,7 +214,7 @@ def _save(
         root.files = [tf.saved_model.Asset(str(Path(folder) / name)) for name in files]
         functions: Json = {}
         for signature in answered:
-            functions |= signature.served(picture_shape(model), settings.scale)
+            functions |= signature.served(picture_shape(model), settings.scale, settings.fit)
         functions["serving_default"] = functions[answered[0].name]
         tf.saved_model.save(root, str(path), signatures=functions)
 
@@ -221,6 +229,7 @@ def _metadata(predictor: Predictor, model: keras.Model, settings: Settings) -> J
         "input_size": list(picture_shape(model)[:2]),
         "channels": picture_shape(model)[2],
         "scale": settings.scale,
+        "fit": settings.fit,
         "classes": len(settings.labels),
         "score_name": predictor.score_name,
         "layers": settings.layers,

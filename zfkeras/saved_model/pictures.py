@@ -4,20 +4,23 @@ import numpy as np
 import tensorflow as tf
 
 from zfkeras.data.decode import decode
-from zfkeras.data.preprocess import centre_crop, evaluation_picture, in_channels
+from zfkeras.data.preprocess import fitted, in_channels
 from zfkeras.image import colour_map
 
 # Of one picture in a request, before it is decoded: as float32 for resizing it takes 400 MB.
 MAX_PIXELS = 2**25
 
 
-def read(image_bytes: tf.Tensor, shape: tuple[int, int, int], scale: float) -> tf.Tensor:
-    """Decodes JPEG or PNG files and cuts out their centre, as evaluation does.
+def read(
+    image_bytes: tf.Tensor, shape: tuple[int, int, int], scale: float, fit: str = "crop"
+) -> tf.Tensor:
+    """Decodes JPEG or PNG files and brings them to a size, as evaluation does.
 
     Args:
         image_bytes: string [N].
-        shape: (height, width, channels) to cut out.
-        scale: the pictures are resized, keeping their shape, to cover `scale` times that first.
+        shape: (height, width, channels) of the images.
+        scale: where they are cropped, they are resized to cover `scale` times that first.
+        fit: how they are brought to it: "crop", "stretch" or "pad".
 
     Returns:
         float32 [N, height, width, channels].
@@ -25,8 +28,7 @@ def read(image_bytes: tf.Tensor, shape: tuple[int, int, int], scale: float) -> t
 
     def one(data: tf.Tensor) -> tf.Tensor:
         picture = decode(data, max_pixels=MAX_PIXELS)
-        crop = centre_crop(evaluation_picture(picture, size, scale), size)
-        return in_channels(crop, shape[2])
+        return in_channels(fitted(picture, size, fit, scale), shape[2])
 
     size, spec = shape[:2], tf.TensorSpec(shape, tf.float32)
     # Two at a time: a request of many large pictures must not take memory for all of them.

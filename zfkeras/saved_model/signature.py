@@ -35,19 +35,21 @@ class Signature:
     pictures: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = field(default_factory=dict)
     examples: Sequence[Mapping[str, Any]] = ({},)
 
-    def served(self, shape: tuple[int, int, int], scale: float) -> dict[str, Function]:
+    def served(
+        self, shape: tuple[int, int, int], scale: float, fit: str = "crop"
+    ) -> dict[str, Function]:
         """Both ways to ask, by name, for a net of images of a shape (height, width, channels).
 
         Args:
             shape: Of the images.
-            scale: Encoded pictures are resized to cover `scale` times that, then their centre is
-                taken.
+            scale: Of `zfkeras.image.fit`, for encoded pictures.
+            fit: How these are brought to the size.
         """
         pixels = tf.TensorSpec([None, *shape], tf.float32, name="pixels")
         traced = tf.function(self.function, input_signature=[pixels, *self.inputs])
 
         def of_pictures(image_bytes: tf.Tensor, *values: tf.Tensor) -> Tensors:
-            images = pictures.read(tf.ensure_shape(image_bytes, (None,)), shape, scale)
+            images = pictures.read(tf.ensure_shape(image_bytes, (None,)), shape, scale, fit)
             images = tf.ensure_shape(images, (None, *shape))
             return self._as_files(traced(images, *values), images)
 

@@ -28,6 +28,7 @@ class Settings:
         scale: the size of the resized picture relative to the crop.
         output: name of the output that classifies; None: the only one.
         scores: what to make of it, as in `Predictor`.
+        fit: how pictures are brought to the net's size.
     """
 
     labels: Sequence[str]
@@ -38,6 +39,7 @@ class Settings:
     scale: float
     output: str | None = None
     scores: bool | str = True
+    fit: str = "crop"
 
 
 def signatures(model: keras.Model, deconv: DeconvNet, settings: Settings) -> list[Signature]:

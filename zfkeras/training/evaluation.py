@@ -12,6 +12,7 @@ from tqdm import tqdm
 from zfkeras.data.batches import evaluation_batches
 from zfkeras.data.inputs import picture_shape
 from zfkeras.data.sources import Source
+from zfkeras.deprecation import renamed
 from zfkeras.graph.predictor import Predictor
 from zfkeras.results import Result
 
@@ -53,9 +54,10 @@ class Evaluation(Result):
         return float((order == self.labels[:, None]).any(1).mean())
 
 
+@renamed(source="dataset")
 def evaluate(
     model: keras.Model,
-    source: Source,
+    dataset: Source,
     ten_crop: bool = False,
     scale: float = 8 / 7,
     batch_size: int = 64,
@@ -63,12 +65,12 @@ def evaluate(
     output: str | None = None,
     scores: bool | str = True,
 ) -> Evaluation:
-    """Classifies all pictures of a source.
+    """Classifies all pictures of a data set.
 
     Args:
         model: classifier of images (N, H, W, 3), RGB 0..255, with logits or probabilities out, one
             for each class; of two classes one for the second will do.
-        source: pictures whose classes are the model's.
+        dataset: pictures whose classes are the model's.
         ten_crop: whether to average the probabilities over the four corners and the centre, each
             also mirrored, instead of looking at the centre only.
         scale: pictures are resized to cover `scale` times the model's input before cropping.
@@ -78,13 +80,13 @@ def evaluate(
         scores: what to make of it, as in `Predictor`: True, "softmax", "sigmoid" or "raw".
 
     Returns:
-        Evaluation with probabilities in the order of the source.
+        Evaluation with probabilities in the order of the data set.
 
     Raises:
-        ValueError: if the model's outputs are no classes of the source, or not finite.
+        ValueError: if the model's outputs are no classes of the data set, or not finite.
     """
     classify = Classifier(model, 10 if ten_crop else 1, output, scores)
-    return classify(source, scale, batch_size, progress)
+    return classify(dataset, scale, batch_size, progress)
 
 
 class Classifier:

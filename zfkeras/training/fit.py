@@ -18,6 +18,7 @@ from zfkeras.data.batches import evaluation_batches, training_batches
 from zfkeras.data.inputs import picture_shape
 from zfkeras.data.preprocess import Augmentation
 from zfkeras.data.sources import Source
+from zfkeras.deprecation import renamed
 from zfkeras.graph.heads import ends_in_softmax
 from zfkeras.layers import PixelMean
 from zfkeras.training.evaluation import Classifier, check_classes
@@ -52,17 +53,18 @@ def strategy(name: str = "none") -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
+@renamed(source="dataset", output="folder", verbose="progress")
 def train(
     model: keras.Model,
-    source: Source,
+    dataset: Source,
     recipe: Recipe,
-    output: str | os.PathLike,
+    folder: str | os.PathLike,
     validation: Source | None = None,
     seed: int = 0,
     snapshots: Collection[int] = (),
     tensorboard: bool = False,
     callbacks: Collection[keras.callbacks.Callback] = (),
-    verbose: str | int = "auto",
+    progress: str | int = "auto",
 ) -> list[dict[str, float]]:
     """Trains a model, or goes on with a training that was interrupted in the same folder.
 
@@ -72,9 +74,9 @@ def train(
     Args:
         model: classifier of images (N, H, W, 3), RGB 0..255; trained in place. If it was made in
             a strategy's scope, it is trained there. Its `PixelMean` is adapted to the source.
-        source: examples to learn from.
+        dataset: examples to learn from.
         recipe: settings.
-        output: folder of the run; made if it does not exist.
+        folder: folder of the run; made if it does not exist.
         validation: examples to measure on after each epoch, always whole and on one device; the
             schedule "plateau" needs them.
         seed: of the shuffling and augmentation. (Initial weights and dropout are the model's:
@@ -82,7 +84,7 @@ def train(
         snapshots: numbers of epochs, from 1, after which to keep `snapshots/epoch-0001.keras`.
         tensorboard: whether to log for TensorBoard.
         callbacks: more Keras callbacks. What they remember is not part of the saved state.
-        verbose: as in `fit`.
+        progress: how much of it to show: `verbose` of Keras' `fit`.
 
     Returns:
         One dict of numbers for each epoch, as in `history.json`.
@@ -91,21 +93,21 @@ def train(
         ValueError: if the arguments do not fit together, or the folder holds another run.
         DivergedError: if the loss is no longer a number.
     """
-    _check(model, source, recipe, validation)
+    _check(model, dataset, recipe, validation)
     height, width, channels = picture_shape(model)
     size = height, width
-    steps = source.cardinality // recipe.batch_size
+    steps = dataset.cardinality // recipe.batch_size
     with model.distribute_strategy.scope():
         _compile(model, recipe, steps)
-    state = RunState(model, Path(output), _fingerprint(model, source, recipe, seed))
+    state = RunState(model, Path(folder), _fingerprint(model, dataset, recipe, seed))
     if not state.restore():
-        _adapt_mean(model, source, recipe)
+        _adapt_mean(model, dataset, recipe)
     if state.epoch < recipe.epochs:
         augmentation = Augmentation(
             size, recipe.scale, recipe.crop, recipe.flip, recipe.colour, channels
         )
         batches = training_batches(
-            source, augmentation, recipe.batch_size, seed, recipe.epochs, state.epoch
+            dataset, augmentation, recipe.batch_size, seed, recipe.epochs, state.epoch
         )
         model.fit(
             batches,
@@ -113,7 +115,7 @@ def train(
             initial_epoch=state.epoch,
             epochs=recipe.epochs,
             shuffle=False,
-            verbose=verbose,
+            verbose=progress,
             callbacks=[
                 *_callbacks(recipe, state, validation, snapshots, tensorboard),
                 *callbacks,
