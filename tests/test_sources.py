@@ -256,7 +256,7 @@ def test_arrays(arrays):
 @pytest.mark.parametrize(
     ("images", "truth", "message"),
     [(np.zeros((2, 5, 4)), [0, 1], "\\(N, H, W, 3\\).*images.shape=\\(2, 5, 4\\)"),
-     (np.zeros((2, 5, 4, 1)), [0, 1], "images.shape=\\(2, 5, 4, 1\\)"),
+     (np.zeros((2, 5, 4, 2)), [0, 1], "images.shape=\\(2, 5, 4, 2\\)"),
      (np.zeros((2, 5, 4, 3)), [0], "2 integers.*labels.shape=\\(1,\\)"),
      (np.zeros((2, 5, 4, 3)), [0.0, 1.0], "labels.dtype=float64"),
      (np.zeros((2, 5, 4, 3)), [0, 2], "0 to 1.*from 0 to 2"),
