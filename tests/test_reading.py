@@ -192,7 +192,7 @@ def test_truncated_files_are_refused(name, tmp_path):
     part = whole[: len(whole) * 3 // 5]
     with pytest.raises(ValueError, match=r"(?s)Cannot read an image.*Expected.*Received: source"):
         reading.load(part)
-    with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
+    with pytest.raises(tf.errors.InvalidArgumentError):
         decode(portable(tf.constant(part)))
     (tmp_path / "class").mkdir()
     (tmp_path / "class" / f"bad-{name}").write_bytes(part)

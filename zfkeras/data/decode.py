@@ -4,8 +4,6 @@ JPEG and PNG are decoded in the graph, as an exported model must; what else Pill
 a PNG first (`portable`), which data sets do.
 """
 
-from typing import Any
-
 import tensorflow as tf
 
 from zfkeras import reading
@@ -32,14 +30,18 @@ def portable(contents: tf.Tensor) -> tf.Tensor:
     True
     """
 
-    def convert(data: Any) -> bytes:
-        return reading.portable(data if isinstance(data, bytes) else data.item())
-
-    def converted() -> tf.Tensor:
-        return tf.ensure_shape(tf.numpy_function(convert, [contents], tf.string), ())
-
     known = tf.io.is_jpeg(contents) | is_png(contents)
-    return tf.cond(known, lambda: contents, converted)
+    if tf.executing_eagerly():
+        return contents if known else _converted(contents)
+    convert = lambda: tf.numpy_function(reading.portable, [contents], tf.string)  # noqa: E731
+    return tf.cond(known, lambda: contents, lambda: tf.ensure_shape(convert(), ()))
+
+
+def _converted(contents: tf.Tensor) -> tf.Tensor:
+    try:
+        return tf.constant(reading.portable(contents.numpy()))
+    except ValueError as error:  # the same that TensorFlow makes of it in a graph
+        raise tf.errors.InvalidArgumentError(None, None, str(error)) from error
 
 
 def encoded_size(contents: tf.Tensor) -> tf.Tensor:

@@ -157,6 +157,4 @@ def _reason(path: str) -> str | None:
         return str(error.strerror)
     except tf.errors.OpError as error:
         return first_line(error)
-    except ValueError as error:  # of `zfkeras.reading`: of its three parts the first
-        return str(error).removeprefix("Cannot read an image: ").split(". Expected")[0]
     return None

@@ -236,11 +236,7 @@ def first_line(error: Exception) -> str:
     if assertion:  # what the assertion was given, a line each, texts as b'…'
         return " ".join(re.sub("^b'(.*)'$", r"\1", value) for value in values.split("\n"))
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return (
-        lines[0]
-        .rsplit("}}", 1)[-1]
-        .split(" [Op:")[0]
-        .strip()
-        .strip("'")
-        .removeprefix("ValueError: ")
-    )
+    line = lines[0].rsplit("}}", 1)[-1].split(" [Op:")[0].strip().strip("'")
+    # Of an error of our own, in three parts, the first says what is wrong.
+    line = line.removeprefix("ValueError: ").removeprefix("Cannot read an image: ")
+    return line.split(". Expected")[0]
