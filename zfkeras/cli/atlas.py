@@ -17,8 +17,12 @@ def register(app: typer.Typer) -> None:
 
 
 def atlas(
-    model: str = typer.Argument("imagenette", help="A .keras file, or the bundled net."),
-    data: str = typer.Option(..., help=DATA_HELP + " Or a folder of pictures."),
+    model: str = typer.Argument(
+        "imagenette", callback=options.known_model, help="A .keras file, or the bundled net."
+    ),
+    data: str = typer.Option(
+        ..., callback=options.known_data, help=DATA_HELP + " Or a folder of pictures."
+    ),
     output: Path = typer.Option(Path("atlas"), help="Folder of the site; holds one, it goes on."),
     layers: str = typer.Option("", help="L1,L2,… [default: every convolution]."),
     k: int = typer.Option(9, help="Units to show of each map."),

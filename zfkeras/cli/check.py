@@ -15,7 +15,9 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    model: str = typer.Argument("imagenette", help=options.MODEL.help),
+    model: str = typer.Argument(
+        "imagenette", callback=options.known_model, help=options.MODEL.help
+    ),
     rules: str = options.RULES,
     imports: list[str] = options.IMPORT,
     image_size: str = options.IMAGE_SIZE,

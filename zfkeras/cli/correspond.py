@@ -17,7 +17,9 @@ def register(app: typer.Typer) -> None:
 
 
 def correspond(
-    landmarks: Path = typer.Argument(..., help="JSON list of pictures and their parts."),
+    landmarks: Path = typer.Argument(
+        ..., callback=options.known_paths, help="JSON list of pictures and their parts."
+    ),
     images: Path | None = typer.Option(None, help="Folder of the pictures [default: beside it]."),
     model: str = options.MODEL,
     layers: str = options.LAYERS,

@@ -27,7 +27,11 @@ def register(app: typer.Typer) -> None:
 
 def evolution(
     run: Path = typer.Argument(help="A run with --snapshot, its snapshots, or FeatureEvolution's."),
-    data: str = typer.Option("", help=DATA_HELP + " Not needed for FeatureEvolution's folder."),
+    data: str = typer.Option(
+        "",
+        callback=options.known_data,
+        help=DATA_HELP + " Not needed for FeatureEvolution's folder.",
+    ),
     layers: str = typer.Option("", help="L1,L2,… [default: every convolution]."),
     maps: str = typer.Option("6", help="How many maps of each layer, or which: 3,17,40."),
     patches: bool = typer.Option(False, "--patches", help="The patches under the projections."),

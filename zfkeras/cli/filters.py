@@ -26,9 +26,15 @@ def register(app: typer.Typer) -> None:
 
 
 def filters(
-    model: str = typer.Argument("imagenette", help="A .keras file, or the bundled net."),
+    model: str = typer.Argument(
+        "imagenette", callback=options.known_model, help="A .keras file, or the bundled net."
+    ),
     other: str = typer.Argument("", help="Another one, to show beside it."),
-    data: str = typer.Option("", help=DATA_HELP + " To tell what hardly fires, and aliasing."),
+    data: str = typer.Option(
+        "",
+        callback=options.known_data,
+        help=DATA_HELP + " To tell what hardly fires, and aliasing.",
+    ),
     layer: str = typer.Option("", help="A convolution [default: each net's first]."),
     radius: float = typer.Option(0.1, help="RMS that renormalised filters have at most."),
     output: Path = typer.Option(Path("filters"), help="Folder for pictures and tables."),

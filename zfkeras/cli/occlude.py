@@ -30,10 +30,16 @@ def occlude(
     fill_value: str = typer.Option("128", help="Grey value, R,G,B, mean or blur."),
     layer: str = typer.Option("", help="Of panels b and c [default: last convolution]."),
     watch: int | None = typer.Option(None, "--class", help="Number of the class [default: top]."),
-    method: str = typer.Option("plain", help="plain, incremental (the same, faster) or coarse."),
+    method: str = typer.Option(
+        "plain",
+        callback=options.one_of("--method", "plain", "incremental", "coarse"),
+        help="incremental is the same, faster.",
+    ),
     batch_size: int = typer.Option(64, help="Pictures in memory at a time."),
     others: Path | None = typer.Option(
-        None, help="Folder: project the map from these pictures, too [default: from one another]."
+        None,
+        callback=options.known_paths,
+        help="Folder: project the map from these pictures, too [default: from one another].",
     ),
     scores: bool = typer.Option(True, help="Watch the answer; or only the map."),
     softmax: bool | None = options.SOFTMAX,

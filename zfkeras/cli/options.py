@@ -1,30 +1,103 @@
 """What several commands are told: options, and what their texts mean."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from zfkeras.types import Json
 
-IMAGES = typer.Argument(..., help="Pictures, or folders of pictures.")
-MODEL = typer.Option("imagenette", help="A .keras file, or the bundled net: imagenette.")
+# === What can be known to be wrong before TensorFlow is loaded ===
+
+
+def known_model(model: str) -> str:
+    """A bundled net or a file that may be a model."""
+    from zfkeras.models.files import check_model_file
+
+    check_model_file(model)
+    return model
+
+
+def known_paths(paths: list[Path] | Path | None) -> list[Path] | Path | None:
+    """Files and folders that exist."""
+    for path in [paths] if isinstance(paths, Path) else paths or []:
+        if not path.exists():
+            raise ValueError(
+                "There is no such file or folder. Expected the path of one that is there. "
+                f"Received: {str(path)!r}"
+            )
+    return paths
+
+
+def known_data(data: str) -> str:
+    """A folder that exists, or something that is none; "" for nothing."""
+    if data and not data.startswith(("tfds:", "generated")) and not Path(data).is_dir():
+        raise ValueError(
+            "There is no such folder of pictures. Expected a folder CLASS/PICTURE, tfds:NAME/SPLIT "
+            f"or generated:SPLIT. Received: {data!r}"
+        )
+    return data
+
+
+def one_of(option: str, *allowed: str) -> Callable[[str], str]:
+    """One of some words."""
+
+    def known(word: str) -> str:
+        if word not in allowed:
+            raise ValueError(
+                f"{option} is none of those there are. Expected {', '.join(allowed)}. "
+                f"Received: {option} {word}"
+            )
+        return word
+
+    return known
+
+
+def known_fit(how: str) -> str:
+    """A way to fit pictures."""
+    from zfkeras.fitting import check_fit
+
+    return check_fit(how)
+
+
+def known_size(text: str) -> str:
+    """A size, as text, or nothing."""
+    size("--image-size", text)
+    return text
+
+
+# === Options ===
+
+IMAGES = typer.Argument(..., callback=known_paths, help="Pictures, or folders of pictures.")
+MODEL = typer.Option(
+    "imagenette", callback=known_model, help="A .keras file, or the bundled net: imagenette."
+)
 IMPORT = typer.Option(
     [], "--import", help="Module or .py file that defines the model's own layers; repeatable."
 )
-LABELS = typer.Option(None, help="Text file with the name of a class on each line.")
+LABELS = typer.Option(
+    None, callback=known_paths, help="Text file with the name of a class on each line."
+)
 LAYERS = typer.Option("", help="Layers, with commas between.")
 CLASSES = typer.Option("", "--classes", help="Class, or one for each picture [default: predicted].")
 IMAGE_SIZE = typer.Option(
-    "", help="HEIGHT,WIDTH of the pictures, for a net that takes any [default: as they are]."
+    "",
+    callback=known_size,
+    help="HEIGHT,WIDTH of the pictures, for a net that takes any [default: as they are].",
 )
 FIT = typer.Option(
     "crop",
+    callback=known_fit,
     help="How pictures are brought to the net's size: crop (to its shape), stretch, or pad (with "
     "grey).",
 )
 JSON = typer.Option(False, "--json", help="Print the result as JSON, nothing else.")
-RULE = typer.Option("deconvnet", help="deconvnet, guided or gradient.")
+RULE = typer.Option(
+    "deconvnet",
+    callback=one_of("--rule", "deconvnet", "guided", "gradient"),
+    help="What ReLUs do to the signal.",
+)
 RULES = typer.Option("", help="Reverse rules of your own: MODULE:NAME or FILE.py:NAME of a dict.")
 SOFTMAX = typer.Option(
     None,

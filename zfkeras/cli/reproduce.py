@@ -35,12 +35,16 @@ def register(app: typer.Typer) -> None:
 
 def reproduce(
     what: Figure = typer.Argument(..., help="fig5, fig7, fig8 or table1."),
-    images: list[Path] = typer.Option([], help="Pictures or folders [default: two photographs]."),
+    images: list[Path] = typer.Option(
+        [], callback=options.known_paths, help="Pictures or folders [default: two photographs]."
+    ),
     others: list[Path] = typer.Option(
-        [], help="Of fig7: where else to project a picture's map from [default: the others]."
+        [],
+        callback=options.known_paths,
+        help="Of fig7: where else to project a picture's map from [default: the others].",
     ),
     landmarks: Path | None = typer.Option(
-        None, help="Of fig8, table1: JSON of pictures and parts."
+        None, callback=options.known_paths, help="Of fig8, table1: JSON of pictures and parts."
     ),
     model: str = options.MODEL,
     layers: str = options.LAYERS,

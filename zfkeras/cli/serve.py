@@ -29,10 +29,14 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    model: str = typer.Argument(help="A .keras file, or a bundled net: imagenette."),
+    model: str = typer.Argument(
+        callback=options.known_model, help="A .keras file, or a bundled net: imagenette."
+    ),
     directory: Path = typer.Argument(help="Holds one directory per version; made if need be."),
     labels: Path | None = typer.Option(
-        None, help="Class names, a line each [default: labels.txt beside the file, or bundled]."
+        None,
+        callback=options.known_paths,
+        help="Class names, a line each [default: labels.txt beside the file, or bundled].",
     ),
     layer: list[str] = typer.Option(
         [], help="Layer that deconv offers; repeatable [default: all convolutions]."
@@ -129,7 +133,7 @@ def _greeting(configs: "list[ModelConfig]", url: str) -> str:
 
 
 def query(
-    image: Path = typer.Argument(help="A picture."),
+    image: Path = typer.Argument(callback=options.known_paths, help="A picture."),
     url: str = typer.Option("http://localhost:8501", help="Where the server listens."),
     model: str = typer.Option("zfnet", help="The model's name there."),
     version: int | None = typer.Option(None, help="Its version [default: the newest]."),

@@ -26,8 +26,14 @@ def register(app: typer.Typer) -> None:
 
 
 def top(
-    model: str = typer.Option("imagenette", help="A .keras file, or a bundled net: imagenette."),
-    data: str = typer.Option(..., help=DATA_HELP + " Or a folder of pictures."),
+    model: str = typer.Option(
+        "imagenette",
+        callback=options.known_model,
+        help="A .keras file, or a bundled net: imagenette.",
+    ),
+    data: str = typer.Option(
+        ..., callback=options.known_data, help=DATA_HELP + " Or a folder of pictures."
+    ),
     layers: str = typer.Option("", help="L1,L2,… [default: every convolution]."),
     k: int = typer.Option(9, help="Units to keep of each map."),
     batch_size: int = typer.Option(32, help="Pictures at a time."),

@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    data: str = typer.Option(..., help=DATA_HELP),
+    data: str = typer.Option(..., callback=options.known_data, help=DATA_HELP),
     output: Path = typer.Option(..., help="Folder of the run. If it holds one, it goes on."),
     model: Net = typer.Option(Net.zfnet, help="The net."),
     recipe: str = typer.Option("zeiler-fergus", help="zeiler-fergus, krizhevsky or imagenette."),
@@ -186,8 +186,10 @@ def _finish(
 
 
 def evaluate(
-    model: str = typer.Argument(help="A .keras file, or a bundled net: imagenette."),
-    data: str = typer.Option(..., help=DATA_HELP),
+    model: str = typer.Argument(
+        callback=options.known_model, help="A .keras file, or a bundled net: imagenette."
+    ),
+    data: str = typer.Option(..., callback=options.known_data, help=DATA_HELP),
     ten_crop: bool = typer.Option(False, "--ten-crop", help="Average over the papers' ten crops."),
     batch_size: int = typer.Option(64, help="Crops to classify at a time."),
     softmax: bool | None = options.SOFTMAX,

@@ -1,12 +1,14 @@
 """A model by its name or file."""
 
+import re
 from pathlib import Path
 
 import keras
 
 # Importing them registers our classes with Keras, which its loader needs.
 from zfkeras import constraints, layers
-from zfkeras.models.weights import BUNDLED, class_names
+from zfkeras.models.files import BUNDLED, check_model_file
+from zfkeras.models.weights import class_names
 from zfkeras.models.zfnet import ZFNet
 from zfkeras.training import optimizer
 
@@ -36,19 +38,36 @@ def load_model(source: str | Path) -> keras.Model:
     """
     if str(source) in BUNDLED:
         return ZFNet(weights=str(source))
-    path = Path(source)
-    if not path.is_file():
-        raise ValueError(
-            f"There is no such model; allowed are {sorted(BUNDLED)} and the path of a .keras "
-            f"file. Received: {str(source)!r}"
-        )
+    check_model_file(source)
     try:
-        return keras.models.load_model(path)
-    except (ValueError, OSError, KeyError) as error:
+        return keras.models.load_model(Path(source))
+    except Exception as error:  # whatever a file, or a layer's own code, may bring about
+        problem, expected = _explained(str(error))
         raise ValueError(
-            f"Keras can't load this model ({str(error).splitlines()[0]}); allowed is a file that "
-            f"`model.save` wrote with all its custom layers registered. Received: {str(source)!r}"
+            f"Keras can't load this model: {problem}. Expected {expected}. "
+            f"Received: {str(source)!r}"
         ) from error
+
+
+def _explained(error: str) -> tuple[str, str]:
+    """What is wrong with a model's file, in a line, and what to do about it."""
+    unknown = re.search("Could not locate (class|function) '([^']*)'", error)
+    if unknown:
+        return (
+            f"it was made with the {unknown[1]} '{unknown[2]}', which nobody has imported here",
+            "the module that defines it to be imported first (--import MODULE or FILE.py on the "
+            "command line)",
+        )
+    if "Lambda" in error and "deserializ" in error:
+        return (
+            "it holds the Python code of a Lambda layer, which Keras runs only if told to",
+            "`keras.config.enable_unsafe_deserialization()` to be called first, for a file that "
+            "you trust, or a layer of its own class in the Lambda's place",
+        )
+    if "accessible `.keras` zip file" in error or "no item named" in error:
+        return "the file is damaged, or not one that Keras wrote", "a .keras file"
+    first = (error.strip() or "for no reason it told").splitlines()[0].rstrip(".")
+    return first[:200], "a file that `model.save` wrote, with all its own layers registered"
 
 
 def load_class_names(source: str | Path, labels: Path | None = None) -> tuple[str, ...] | None:

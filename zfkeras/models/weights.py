@@ -16,9 +16,8 @@ import keras
 import numpy as np
 
 from zfkeras.models.architecture import Architecture
+from zfkeras.models.files import BUNDLED
 from zfkeras.types import Json
-
-BUNDLED = {"imagenette": Path(__file__).with_name("imagenette.npz")}
 
 
 def save_weights(
