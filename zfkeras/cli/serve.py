@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from zfkeras.cli import options
+from zfkeras.cli.data import warnings_as_lines
 from zfkeras.cli.nets import open_model, open_rules
 from zfkeras.cli.quiet import load_tensorflow
 from zfkeras.types import Json
@@ -64,19 +65,20 @@ def export(
     from zfkeras.models.loading import load_class_names
     from zfkeras.saved_model import export as export_model
 
-    version = export_model(
-        open_model(model, imports, image_size),
-        directory,
-        class_names=load_class_names(model, labels),
-        layers=layer or None,
-        occlusion_strides=occlusion_strides,
-        occlusion_layer=occlusion_layer,
-        top=top,
-        rule=rule,
-        rules=open_rules(rules),
-        fit=fit,
-        **head,
-    )
+    with warnings_as_lines():
+        version = export_model(
+            open_model(model, imports, image_size),
+            directory,
+            class_names=load_class_names(model, labels),
+            layers=layer or None,
+            occlusion_strides=occlusion_strides,
+            occlusion_layer=occlusion_layer,
+            top=top,
+            rule=rule,
+            rules=open_rules(rules),
+            fit=fit,
+            **head,
+        )
     if as_json:
         typer.echo(json.dumps({"version": int(version.name), "path": str(version)}))
         return

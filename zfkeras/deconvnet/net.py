@@ -249,6 +249,21 @@ class DeconvNet:
         """
         return UnitJob(self._way(layer), images, units, batch_size).iterate(progress)
 
+    def why_not(self, layer: str) -> str:
+        """What keeps a layer from being projected; "" if nothing does.
+
+        Example:
+            >>> gelu = keras.layers.Conv2D(2, 3, activation="gelu", name="c")
+            >>> deconv = DeconvNet(keras.Sequential([keras.Input((9, 9, 3)), gelu]))
+            >>> deconv.why_not("c")[:35]
+            "Layer 'c' has the activation gelu, "
+        """
+        try:
+            self._way(layer)
+        except ValueError as error:
+            return str(error)
+        return ""
+
     def project_tensors(
         self, images: Tensor, layer: str, channels: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,7 +67,8 @@ def export(
             the model's, as in ``saved_models/zfnet``.
         class_names: one name per class; default: their numbers. Where the model gives one
             probability, that of the second of two classes, both may be named.
-        layers: what `deconv` offers; default: all layers with kernels and feature maps.
+        layers: what `deconv` offers; default: all layers with kernels and feature
+            maps that can be projected; a warning names the others.
         occlusion_strides: pixels between the occluder's places, or (down, across); default: a
             grid of about 14 x 14 places.
         occlusion_layer: the layer whose strongest feature map `occlusion` watches too; default:
@@ -104,11 +106,14 @@ def export(
     model = fixed_size(model, image_size)
     predictor, shape = Predictor(model, (), output, scores), picture_shape(model)
     classes, deconv = _classes(predictor, shape), DeconvNet(model, rule=rule, rules=rules)
+    layers = [layers] if isinstance(layers, str) else layers
+    watched = occlusion_layer or _last(_with_kernels(deconv, layers))
+    _check_layers([watched], _with_maps(deconv))
     settings = Settings(
         labels=_labels(class_names, predictor),
         layers=_layers(deconv, layers),
         occlusion_strides=_strides(occlusion_strides, shape[:2]),
-        occlusion_layer=_layers(deconv, occlusion_layer and [occlusion_layer])[-1],
+        occlusion_layer=watched,
         top=_top(top, classes),
         scale=_scale(scale),
         output=output,
@@ -161,23 +166,56 @@ def _labels(labels: Sequence[str] | None, predictor: Predictor) -> list[str]:
 
 
 def _layers(deconv: DeconvNet, layers: Sequence[str] | None) -> list[str]:
+    """The layers to offer: those asked for, or all with kernels that can be projected."""
+    maps = _with_maps(deconv)
+    names = list(_with_kernels(deconv, layers))
+    _check_layers(names, maps)
+    reasons = {name: deconv.why_not(name) for name in names}
+    barred = [name for name, reason in reasons.items() if reason]
+    able = [name for name in names if name not in barred]
+    if barred and (layers is not None or not able):
+        offered = [name for name in maps if not deconv.why_not(name)]
+        raise ValueError(
+            f"Layer '{barred[0]}' can't be exported: {reasons[barred[0]]} Expected layers that can "
+            f"be projected, here {', '.join(offered) or 'none'}, or another rule= or rules=. "
+            f"Received: layers={names}"
+        )
+    if barred:
+        warnings.warn(
+            f"The export offers {', '.join(able)}, but not {', '.join(barred)}: "
+            f"{reasons[barred[0]].partition(';')[0]}. Another rule= (--rule) or rules= may.",
+            stacklevel=4,
+        )
+    return able
+
+
+def _with_maps(deconv: DeconvNet) -> list[str]:
     graph = deconv.graph
-    maps = [name for name in deconv.layers if len(graph.shapes[graph.find(name)]) == 4]
-    if layers is None:
-        layers = [
-            step.path
-            for step in graph.steps
-            if step.path in maps
-            and any("kernel" in weight.name for weight in getattr(step.operation, "weights", []))
-        ]
-    names = [layers] if isinstance(layers, str) else list(layers)
-    unknown = [name for name in names if name not in maps]
-    if unknown or not names:
+    return [name for name in deconv.layers if len(graph.shapes[graph.find(name)]) == 4]
+
+
+def _last(names: Sequence[str]) -> str:
+    return names[-1] if names else ""
+
+
+def _with_kernels(deconv: DeconvNet, layers: Sequence[str] | None) -> Sequence[str]:
+    """`layers`, or those whose feature maps kernels make."""
+    if layers is not None:
+        return layers
+    maps = _with_maps(deconv)
+    kernels = {
+        step.path: [w for w in getattr(step.operation, "weights", []) if "kernel" in w.name]
+        for step in deconv.graph.steps
+    }
+    return [path for path, found in kernels.items() if found and path in maps]
+
+
+def _check_layers(names: Sequence[str], maps: Sequence[str]) -> None:
+    if not names or not set(names) <= set(maps):
         raise ValueError(
             f"The layers cannot be exported. Expected one or more of those with feature maps: "
-            f"{', '.join(maps)}. Received: layers={names}"
+            f"{', '.join(maps)}. Received: layers={list(names)}"
         )
-    return names
 
 
 def _strides(strides: int | tuple[int, int] | None, size: tuple[int, int]) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from zfkeras.deconvnet.net import DeconvNet
-from zfkeras.graph.receptive_fields import receptive_field
+from zfkeras.graph.receptive_fields import field_or_reason
 from zfkeras.saved_model import checks, pictures
 from zfkeras.saved_model.signature import Signature, Tensors, rows
 
@@ -103,7 +103,10 @@ def _edges(
     model: keras.Model, layer: str, maps: Sequence[Any], size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """First and last pixel (half-open) that each row, and each column, of a layer sees."""
-    field = receptive_field(model, layer)
+    field, _ = field_or_reason(model, layer)
+    if field is None:  # nobody knows: it may be all of the image
+        down, across = ([(0, size[axis])] * maps[axis] for axis in (0, 1))
+        return np.array(down, np.int32), np.array(across, np.int32)
     down = [field.box((row, 0), size)[0::2] for row in range(maps[0])]
     across = [field.box((0, column), size)[1::2] for column in range(maps[1])]
     return np.array(down, np.int32), np.array(across, np.int32)
