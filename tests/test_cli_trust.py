@@ -146,7 +146,7 @@ def test_check(place):
         (["invariance", "PICTURES"], "no layers norm1 and fc7.*--layers ''"),
         (["compare", "PICTURES", "--methods", "lime"], "Received: method='lime'"),
         (["compare", "PICTURES", "--classes", "x"], "--classes must be numbers"),
-        (["compare", "nowhere"], "no pictures here.*path='nowhere'"),
+        (["compare", "nowhere"], "No such file or folder.*path='nowhere'"),
     ],
 )
 def test_bad_input(place, arguments, message):

@@ -99,15 +99,15 @@ def test_own_layers_are_imported(place, name, monkeypatch, tmp_path):
 # === Said before TensorFlow is there ===
 
 EARLY = [
-    (["project", "none.jpg"], "no such file or folder.*Received: 'none.jpg'"),
+    (["project", "none.jpg"], "No such file or folder.*Received: path='none.jpg'"),
     (["project", ".", "--model", "none.keras"], "no such model.*Received: 'none.keras'"),
     (["project", ".", "--fit", "zoom"], "Expected crop, stretch or pad. Received: fit='zoom'"),
     (["project", ".", "--image-size", "1,2,3"], "--image-size must be HEIGHT,WIDTH"),
     (["project", ".", "--image-size", "big"], "--image-size must be numbers"),
-    (["project", ".", "--rule", "lrp"], "Expected deconvnet, guided, gradient.*--rule lrp"),
-    (["occlude", ".", "--method", "fast"], "Expected plain, incremental, coarse.*--method fast"),
-    (["occlude", ".", "--labels", "none.txt"], "no such file or folder.*'none.txt'"),
-    (["occlude", ".", "--others", "none"], "no such file or folder.*'none'"),
+    (["project", ".", "--rule", "lrp"], "Expected deconvnet, guided, gradient.*rule=.lrp"),
+    (["occlude", ".", "--method", "fast"], "Expected plain, incremental, coarse.*method=.fast"),
+    (["occlude", ".", "--labels", "none.txt"], "No such file or folder.*'none.txt'"),
+    (["occlude", ".", "--others", "none"], "No such file or folder.*'none'"),
     (["evaluate", "imagenet", "--data", "."], "no such model.*Received: 'imagenet'"),
     (["evaluate", "imagenette", "--data", "none"], "no such folder of pictures.*'none'"),
     (["top", "--data", "none"], "no such folder of pictures"),
@@ -115,14 +115,14 @@ EARLY = [
     (["export", "none.keras", "served"], "no such model"),
     (["check", "none.keras"], "no such model"),
     (["filters", "none.keras"], "no such model"),
-    (["compare", "none.jpg"], "no such file or folder"),
-    (["faithfulness", "none.jpg"], "no such file or folder"),
-    (["invariance", "none.jpg"], "no such file or folder"),
-    (["correspond", "none.json"], "no such file or folder"),
-    (["reproduce", "fig5", "--images", "none"], "no such file or folder"),
+    (["compare", "none.jpg"], "No such file or folder"),
+    (["faithfulness", "none.jpg"], "No such file or folder"),
+    (["invariance", "none.jpg"], "No such file or folder"),
+    (["correspond", "none.json"], "No such file or folder"),
+    (["reproduce", "fig5", "--images", "none"], "No such file or folder"),
     (["reproduce", "table1"], "table1 needs --landmarks"),
     (["train", "--data", "none", "--output", "run"], "no such folder of pictures"),
-    (["query", "none.jpg"], "no such file or folder"),
+    (["query", "none.jpg"], "No such file or folder"),
 ]
 
 

@@ -594,9 +594,9 @@ def test_the_model_is_left_as_it_was(tmp_path, tiny):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"labels": ["a", "b"]}, "Expected 3 names.*Received: 2 labels"),
-        ({"labels": ["a", "b", 3]}, "Received: 3 labels, among them 3"),
-        ({"labels": "abc"}, "Received: 1 labels"),
+        ({"class_names": ["a", "b"]}, "Expected 3 names.*Received: 2 labels"),
+        ({"class_names": ["a", "b", 3]}, "Received: 3 labels, among them 3"),
+        ({"class_names": "abc"}, "Received: 1 labels"),
         ({"layers": ["conv9"]}, r"feature maps: .*conv.*Received: layers=\['conv9'\]"),
         ({"layers": ["dense"]}, "Received: layers="),
         ({"layers": []}, r"Received: layers=\[\]"),

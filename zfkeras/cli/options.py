@@ -24,8 +24,8 @@ def known_paths(paths: list[Path] | Path | None) -> list[Path] | Path | None:
     for path in [paths] if isinstance(paths, Path) else paths or []:
         if not path.exists():
             raise ValueError(
-                "There is no such file or folder. Expected the path of one that is there. "
-                f"Received: {str(path)!r}"
+                "No such file or folder. Expected the path of one that is there. "
+                f"Received: path={str(path)!r}"
             )
     return paths
 
@@ -47,7 +47,7 @@ def one_of(option: str, *allowed: str) -> Callable[[str], str]:
         if word not in allowed:
             raise ValueError(
                 f"{option} is none of those there are. Expected {', '.join(allowed)}. "
-                f"Received: {option} {word}"
+                f"Received: {option.strip('-')}={word!r}"
             )
         return word
 

@@ -108,7 +108,7 @@ def export(
     classes, deconv = _classes(predictor, shape), DeconvNet(model, rule=rule, rules=rules)
     layers = [layers] if isinstance(layers, str) else layers
     watched = occlusion_layer or _last(_with_kernels(deconv, layers))
-    _check_layers([watched], _with_maps(deconv))
+    _check_layers([watched] if watched else [], _with_maps(deconv))
     settings = Settings(
         labels=_labels(class_names, predictor),
         layers=_layers(deconv, layers),
