@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from zfkeras.image import Pictures
 
 
+_METHOD = typer.Option(
+    "plain",
+    callback=options.one_of("--method", "plain", "incremental", "coarse"),
+    help="incremental is the same, faster.",
+)
+_OTHERS = typer.Option(
+    None,
+    callback=options.known_paths,
+    help="Folder: project the map from these pictures, too [default: from one another].",
+)
+
+
 def register(app: typer.Typer) -> None:
     """Adds the command to `app`."""
     app.command()(occlude)
@@ -30,17 +42,9 @@ def occlude(
     fill_value: str = typer.Option("128", help="Grey value, R,G,B, mean or blur."),
     layer: str = typer.Option("", help="Of panels b and c [default: last convolution]."),
     watch: int | None = typer.Option(None, "--class", help="Number of the class [default: top]."),
-    method: str = typer.Option(
-        "plain",
-        callback=options.one_of("--method", "plain", "incremental", "coarse"),
-        help="incremental is the same, faster.",
-    ),
+    method: str = _METHOD,
     batch_size: int = typer.Option(64, help="Pictures in memory at a time."),
-    others: Path | None = typer.Option(
-        None,
-        callback=options.known_paths,
-        help="Folder: project the map from these pictures, too [default: from one another].",
-    ),
+    others: Path | None = _OTHERS,
     scores: bool = typer.Option(True, help="Watch the answer; or only the map."),
     softmax: bool | None = options.SOFTMAX,
     sigmoid: bool = options.SIGMOID,

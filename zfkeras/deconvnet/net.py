@@ -108,8 +108,8 @@ class DeconvNet:
     def unusual_choices(self) -> tuple[str, ...]:
         """The rule, the overlap and your rules by name, without those that are the default."""
         rule, overlap, rules = self._choices
-        named = tuple(f"{described(key)}: {described(rule)}" for key, rule in rules.items())
-        return tuple(one for one in (rule, overlap) if one not in ("deconvnet", "sum")) + named
+        named = (f"{described(key)}: {described(rule)}" for key, rule in rules.items())
+        return (*(c for c in (rule, overlap) if c not in ("deconvnet", "sum")), *named)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -250,14 +250,7 @@ class DeconvNet:
         return UnitJob(self._way(layer), images, units, batch_size).iterate(progress)
 
     def why_not(self, layer: str) -> str:
-        """What keeps a layer from being projected; "" if nothing does.
-
-        Example:
-            >>> gelu = keras.layers.Conv2D(2, 3, activation="gelu", name="c")
-            >>> deconv = DeconvNet(keras.Sequential([keras.Input((9, 9, 3)), gelu]))
-            >>> deconv.why_not("c")[:35]
-            "Layer 'c' has the activation gelu, "
-        """
+        """What keeps a layer from being projected, such as a GELU; "" if nothing does."""
         try:
             self._way(layer)
         except ValueError as error:
