@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from zfkeras.analysis import top_activations as module
-from zfkeras.analysis.search import Searcher
+from zfkeras.analysis.top_search import Searcher
 from zfkeras.data.stream import stream
 from zfkeras.graph.walking import walk
 from zfkeras.models.zfnet import ZFNet

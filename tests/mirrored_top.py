@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from test_top_activations import LAYERS, contents, small_net
 
-from zfkeras.analysis.search import Searcher
 from zfkeras.analysis.top_activations import merge_results, top_activations
+from zfkeras.analysis.top_search import Searcher
 
 CPU = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(CPU, [tf.config.LogicalDeviceConfiguration()] * 2)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 from zfkeras import image
-from zfkeras.analysis.strongest import load_results
+from zfkeras.analysis.top_result import load_results
 from zfkeras.atlas import Winners, projecting, sheets, write_atlas
 from zfkeras.data.stream import stream
 from zfkeras.deconvnet.net import DeconvNet

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import zfkeras as zf
-from zfkeras.analysis.checks import check_model
+from zfkeras.analysis.model_check import check_model
 from zfkeras.deconvnet.rules import rectify
 
 import networks

@@ -9,7 +9,7 @@ from PIL import Image
 from test_top_activations import small_net
 from typer.testing import CliRunner
 
-from zfkeras.analysis.strongest import load_results
+from zfkeras.analysis.top_result import load_results
 from zfkeras.cli import app
 
 

@@ -12,7 +12,7 @@ import pytest
 import zfkeras
 from zfkeras import cli, image
 from zfkeras.client import Client
-from zfkeras.demo import Budget, asking, run, story
+from zfkeras.demo import Budget, job, run, serving
 
 TINY = {"image_size": 48, "width": 0.05, "examples": 64, "epochs": 2, "places": 8, "maps": 2}
 
@@ -80,21 +80,21 @@ def test_the_demo_serves_and_the_answers_agree(net, tmp_path):
 def test_ctrl_c_ends_the_server(tmp_path, monkeypatch):
     """Whatever happens inside the `with`, the process is gone after it."""
     processes = []
-    monkeypatch.setattr(asking, "_wait", lambda process, *_: processes.append(process))
-    with pytest.raises(KeyboardInterrupt), asking.served(tmp_path, "net", tmp_path / "log"):
+    monkeypatch.setattr(serving, "_wait", lambda process, *_: processes.append(process))
+    with pytest.raises(KeyboardInterrupt), serving.served(tmp_path, "net", tmp_path / "log"):
         raise KeyboardInterrupt
     assert processes[0].poll() is not None
 
 
 def test_a_server_that_ignores_the_request_is_killed(monkeypatch):
-    monkeypatch.setattr(asking, "_STOP_SECONDS", 0.3)
+    monkeypatch.setattr(serving, "_STOP_SECONDS", 0.3)
     deaf = (
         "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(99)"
     )
     process = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
     process.stdout.readline()
     start = time.monotonic()
-    asking._stop(process)
+    serving._stop(process)
     process.stdout.close()
     assert process.poll() == -9
     assert time.monotonic() - start < 10
@@ -103,11 +103,11 @@ def test_a_server_that_ignores_the_request_is_killed(monkeypatch):
 def test_a_server_that_dies_at_once_is_reported(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
     with pytest.raises(ConnectionError, match=r"did not start.*server\.log.*exit code=3"):
-        asking._wait(process, "http://127.0.0.1:1", "net", tmp_path / "server.log")
+        serving._wait(process, "http://127.0.0.1:1", "net", tmp_path / "server.log")
 
 
 def test_a_wrong_model_is_refused_before_any_training(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(story, "train", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(job, "train", lambda *_: pytest.fail("trained"))
     words = ["zfkeras", "demo", "--model", "gone.keras", "--output", str(tmp_path), "--no-serve"]
     monkeypatch.setattr("sys.argv", words)
     with pytest.raises(SystemExit) as stopped:
@@ -117,11 +117,13 @@ def test_a_wrong_model_is_refused_before_any_training(tmp_path, monkeypatch, cap
 
 
 def test_photographs_are_real_and_credited():
-    from zfkeras.demo import looking
+    from zfkeras.demo import projections
 
-    net = looking.Net(keras.Sequential([keras.Input((50, 70, 3)), keras.layers.Flatten()]), None)
-    photos = looking.photographs(net)
-    assert photos.keys() == looking.CREDITS.keys()
+    net = projections.Net(
+        keras.Sequential([keras.Input((50, 70, 3)), keras.layers.Flatten()]), None
+    )
+    photos = projections.photographs(net)
+    assert photos.keys() == projections.CREDITS.keys()
     for picture in photos.values():
         assert picture.shape == (50, 70, 3)
         assert picture.dtype == np.uint8

@@ -8,7 +8,7 @@ import pytest
 from zfkeras.analysis.explanations import explanations
 from zfkeras.analysis.invariance import invariance
 from zfkeras.analysis.landmarks import load_landmarks
-from zfkeras.analysis.sanity import rank_correlation
+from zfkeras.analysis.randomization import rank_correlation
 from zfkeras.experiments.fig8 import measure
 from zfkeras.experiments.table1 import hiding, hiding_all
 from zfkeras.graph.copies import FlatCopy, randomized

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from tqdm import tqdm
 
 import zfkeras as zf
-from zfkeras.analysis.incremental import coarse, partitions, watch
+from zfkeras.analysis.incremental import coarse, partitions, run
 from zfkeras.analysis.incremental.sweep import Lines, Sweep
 from zfkeras.analysis.painting import centres, occlude
 from zfkeras.regions.windows import Spans, Window, Windows
@@ -561,7 +561,7 @@ def test_coarse_is_exact_where_it_looked_and_near_elsewhere():
 @pytest.mark.parametrize("method", ["incremental", "coarse"])
 def test_progress_counts_places(method, capsys, monkeypatch):
     """Of all images, to the end, and moves within an image."""
-    monkeypatch.setattr(watch, "tqdm", functools.partial(tqdm, mininterval=0))
+    monkeypatch.setattr(run, "tqdm", functools.partial(tqdm, mininterval=0))
     model, images = place_net(), np.zeros((2, 64, 60, 3), np.float32)
     options = {"patch_size": 12, "strides": 4, "method": method, "batch_size": 1}
     found = zf.occlusion(model, images, progress=True, **options)

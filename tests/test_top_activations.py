@@ -15,9 +15,8 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 import zfkeras as zf
-from zfkeras.analysis import strongest
+from zfkeras.analysis import top_result
 from zfkeras.analysis.map_statistics import statistics_of
-from zfkeras.analysis.search import Searcher
 from zfkeras.analysis.top_activations import (
     TopActivations,
     convolutions,
@@ -26,6 +25,7 @@ from zfkeras.analysis.top_activations import (
     save_results,
     top_activations,
 )
+from zfkeras.analysis.top_search import Searcher
 from zfkeras.data.stream import stream
 
 HEIGHT, WIDTH = 13, 18
@@ -84,7 +84,7 @@ def contents(results):
     return {
         (layer, name): (array.dtype, array.shape, array.tobytes())
         for layer, top in results.items()
-        for name, array in strongest._arrays(top)
+        for name, array in top_result._arrays(top)
     }
 
 
@@ -323,7 +323,7 @@ PEAKS = np.random.default_rng(1).integers(0, 4, (12, 3)).astype(np.float32)
 def result_of(keys):
     keys = np.array(sorted(keys), np.int64)
     peaks = PEAKS[keys]
-    blank = strongest.nothing("conv", 3, 4, class_names=("a",), cardinality=12, origin="here")
+    blank = top_result.nothing("conv", 3, 4, class_names=("a",), cardinality=12, origin="here")
     for channel in range(3):
         order = sorted(range(len(keys)), key=lambda i, c=channel: (-peaks[i, c], keys[i]))[:4]
         n = len(order)
@@ -333,7 +333,7 @@ def result_of(keys):
         blank.positions[channel, :n] = np.stack([keys[order], keys[order] + 1], 1)
     # Names of many lengths: the longest must not leave its width behind when it is merged away.
     files = [["f" * (key + 1) for key in row] for row in blank.keys.tolist()]
-    ranges = strongest._union(np.stack([keys, keys + 1], 1), np.zeros((0, 2), int))
+    ranges = top_result._union(np.stack([keys, keys + 1], 1), np.zeros((0, 2), int))
     return dataclasses.replace(
         blank, files=np.array(files), statistics=statistics_of(peaks, keys % 2), seen=ranges
     )

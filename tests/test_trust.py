@@ -10,7 +10,7 @@ import tensorflow as tf
 import zfkeras as zf
 from zfkeras.analysis.explanations import METHODS, Settings, explainer, explanations
 from zfkeras.analysis.faithfulness import faithfulness
-from zfkeras.analysis.sanity import deletion_insertion, rank_correlation
+from zfkeras.analysis.randomization import deletion_insertion, rank_correlation
 from zfkeras.graph import walk
 from zfkeras.graph.copies import FlatCopy, randomized
 from zfkeras.graph.predictor import Predictor

@@ -1,6 +1,5 @@
 """The public names of zfkeras and where they live. `__init__.py` loads them by this file."""
 
-from .analysis.checks import check_model as check_model
 from .analysis.correspondence import (
     Correspondence as Correspondence,
     correspondence as correspondence,
@@ -23,6 +22,7 @@ from .analysis.filters import (
 from .analysis.invariance import Invariance as Invariance, invariance as invariance
 from .analysis.landmarks import load_landmarks as load_landmarks
 from .analysis.map_statistics import MapStatistics as MapStatistics
+from .analysis.model_check import check_model as check_model
 from .analysis.occlusion import Occluder as Occluder, occlusion as occlusion
 from .analysis.occlusion_result import (
     CoarseSearch as CoarseSearch,
@@ -30,8 +30,8 @@ from .analysis.occlusion_result import (
     WatchedMap as WatchedMap,
     WatchedScores as WatchedScores,
 )
-from .analysis.strongest import TopActivations as TopActivations
 from .analysis.top_activations import top_activations as top_activations
+from .analysis.top_result import TopActivations as TopActivations
 from .atlas import write_atlas as write_atlas
 from .atlas.projecting import Winners as Winners
 from .client import Client as Client

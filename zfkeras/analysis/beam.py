@@ -10,7 +10,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from zfkeras.analysis.strongest import Results, merge_results
+from zfkeras.analysis.top_result import Results, merge_results
 
 
 class MergeResults(beam.CombineFn):

@@ -16,8 +16,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from zfkeras import image
-from zfkeras.analysis.strongest import TopActivations
 from zfkeras.analysis.top_activations import top_activations
+from zfkeras.analysis.top_result import TopActivations
 from zfkeras.data.stream import Dataset, Stream, stream
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from zfkeras.analysis.classes import class_of_each
 from zfkeras.analysis.explanations import METHODS, Settings, suited_maps
 from zfkeras.analysis.painting import paint
-from zfkeras.analysis.sanity import deletion_insertion, randomization, rank_correlation
+from zfkeras.analysis.randomization import deletion_insertion, randomization, rank_correlation
 from zfkeras.data.inputs import Floats, check_images
 from zfkeras.data.pictures import Images
 from zfkeras.graph.predictor import Predictor

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from zfkeras.analysis.strongest import TopActivations
+from zfkeras.analysis.top_result import TopActivations
 from zfkeras.constraints import FilterRMS
 from zfkeras.graph.walking import walk
 from zfkeras.results import Result

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zfkeras.analysis.classes import watched_classes
+from zfkeras.analysis.incremental.run import sweep_coarsely, sweep_exactly
 from zfkeras.analysis.incremental.sweep import Sweep
-from zfkeras.analysis.incremental.watch import sweep_coarsely, sweep_exactly
 from zfkeras.analysis.map_projections import map_projections, pool_of
 from zfkeras.analysis.occlusion_result import Occlusion
 from zfkeras.analysis.painting import centres, paint, rectangle

@@ -77,7 +77,7 @@ class PlainSweep:
         """Every place of every image.
 
         Returns:
-            As `zfkeras.analysis.incremental.watch.sweep_exactly`.
+            As `zfkeras.analysis.incremental.run.sweep_exactly`.
         """
         images, classes, channel = request.images, request.classes, request.channel
         places = (len(images), len(rows), len(columns))

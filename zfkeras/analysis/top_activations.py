@@ -18,8 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from zfkeras.analysis.map_statistics import statistics_of
-from zfkeras.analysis.search import Searcher
-from zfkeras.analysis.strongest import (
+from zfkeras.analysis.top_merge import added_by, searched_without_units
+from zfkeras.analysis.top_result import (
     Results,
     TopActivations,
     load_results,
@@ -27,7 +27,7 @@ from zfkeras.analysis.strongest import (
     nothing,
     save_results,
 )
-from zfkeras.analysis.tally import added_by, searched_without_units
+from zfkeras.analysis.top_search import Searcher
 from zfkeras.data.stream import Batch, Dataset, Stream, stream
 from zfkeras.graph.feature_layers import convolutions
 from zfkeras.graph.walking import Step

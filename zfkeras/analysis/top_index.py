@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from zfkeras.analysis.strongest import TopActivations
+from zfkeras.analysis.top_result import TopActivations
 from zfkeras.files import write_atomically
 
 UNITS = ("layer", "map", "rank", "value", "row", "column", "key", "file", "class")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zfkeras.analysis.strongest import TopActivations
+from zfkeras.analysis.top_result import TopActivations
 from zfkeras.data.stream import Stream
 from zfkeras.deconvnet.local import UnitProjections, cut_patches
 from zfkeras.deconvnet.net import DeconvNet

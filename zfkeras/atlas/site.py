@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from zfkeras.analysis.strongest import TopActivations
 from zfkeras.analysis.top_index import class_name
+from zfkeras.analysis.top_result import TopActivations
 from zfkeras.atlas.sheets import DrawnMap
 from zfkeras.files import write_atomically
 from zfkeras.regions.receptive_field import ReceptiveField

@@ -11,9 +11,9 @@ import keras
 from tqdm import tqdm
 
 from zfkeras import image
-from zfkeras.analysis.strongest import TopActivations
 from zfkeras.analysis.top_activations import top_activations
 from zfkeras.analysis.top_index import write_maps, write_units
+from zfkeras.analysis.top_result import TopActivations
 from zfkeras.atlas import projecting, sheets, site
 from zfkeras.atlas.projecting import Winners
 from zfkeras.atlas.sheets import DrawnMap

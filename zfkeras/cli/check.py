@@ -25,7 +25,7 @@ def check(
 ) -> None:
     """Tell what the deconvnet will meet in a model; exit code 1 if something can't be projected."""
     load_tensorflow()
-    from zfkeras.analysis.checks import check_model
+    from zfkeras.analysis.model_check import check_model
 
     found = check_model(open_model(model, imports, image_size), open_rules(rules))
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else str(found))

@@ -15,7 +15,7 @@ from zfkeras.cli.telling import file_name
 if TYPE_CHECKING:
     import keras
 
-    from zfkeras.analysis.strongest import TopActivations
+    from zfkeras.analysis.top_result import TopActivations
 
 MAPS_MEASURED = 64  # whose projections tell how much of the lattice is in them
 

@@ -14,7 +14,7 @@ from zfkeras.cli.quiet import load_tensorflow
 from zfkeras.types import Json
 
 if TYPE_CHECKING:
-    from zfkeras.analysis.strongest import Results
+    from zfkeras.analysis.top_result import Results
 
 _OUTPUT = typer.Option(..., help="Folder for the results: top.npz, units.csv, maps.csv.")
 
@@ -84,7 +84,7 @@ def merge(
     as_json: bool = options.JSON,
 ) -> None:
     """Join what shards of a search have found, or searches that were cut short."""
-    from zfkeras.analysis.strongest import load_results, merge_results, save_results
+    from zfkeras.analysis.top_result import load_results, merge_results, save_results
 
     files = [file for part in parts for file in _result_files(part)]
     results = merge_results(*(load_results(file) for file in files))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from zfkeras.analysis.invariance import Invariance
     from zfkeras.analysis.map_statistics import MapStatistics
     from zfkeras.analysis.occlusion_result import CoarseSearch, Occlusion, WatchedMap, WatchedScores
-    from zfkeras.analysis.strongest import TopActivations
+    from zfkeras.analysis.top_result import TopActivations
     from zfkeras.deconvnet.local import UnitProjections
     from zfkeras.deconvnet.net import Projection
     from zfkeras.results import Result

@@ -23,7 +23,7 @@ Partitions = tuple[Partition, Partition]
 Weights = NDArray[np.float32]
 
 
-class Site(NamedTuple):
+class OperationBoxes(NamedTuple):
     """What is planned for one operation in one task.
 
     Attributes:
@@ -39,7 +39,7 @@ class Site(NamedTuple):
     partitions: Any
 
 
-class Call(NamedTuple):
+class OperationCall(NamedTuple):
     """What one operation runs on.
 
     Attributes:
@@ -94,12 +94,12 @@ class Operation:
             calls: In how many tasks the places will be cut.
         """
 
-    def plan(self, site: Site) -> Any:
+    def plan(self, given: OperationBoxes) -> Any:
         """The index vectors that `local` needs for a task: nested tuples of int32 arrays."""
-        del site
+        del given
         return ()
 
-    def local(self, call: Call) -> Tensor:
+    def local(self, call: OperationCall) -> Tensor:
         """The output's mosaic."""
         raise NotImplementedError
 
@@ -134,7 +134,7 @@ class Pointwise(Operation):
         """The input's."""
         return inputs[0]
 
-    def local(self, call: Call) -> Mosaic:
+    def local(self, call: OperationCall) -> Mosaic:
         """The function of the values."""
         (mosaic,) = call.inputs
         values = as_picture(self.function, mosaic.values)
@@ -158,7 +158,7 @@ class Affine(Operation):
         """The input's."""
         return inputs[0]
 
-    def local(self, call: Call) -> Mosaic:
+    def local(self, call: OperationCall) -> Mosaic:
         """The change times the factor."""
         change = call.inputs[0].change
         return call.mosaic(change if self.scale is None else change * self.scale)
@@ -181,13 +181,13 @@ class Merge(Operation):
             return None  # broadcast over places
         return union(rows), union(columns)
 
-    def plan(self, site: Site) -> Any:
+    def plan(self, given: OperationBoxes) -> Any:
         """Where each input has the output's pixels, for inputs with smaller boxes."""
         return [
-            () if _same(area, site.output) else _found(area, site.output) for area in site.inputs
+            () if _same(area, given.output) else _found(area, given.output) for area in given.inputs
         ]
 
-    def local(self, call: Call) -> Mosaic:
+    def local(self, call: OperationCall) -> Mosaic:
         """The function of the changes, or of the values, in the larger boxes."""
         changes = [
             mosaic.select(Frame(*found)) if found else mosaic.change
@@ -228,15 +228,15 @@ class Resample(Operation):
         rows, columns = (w.spans(s) for w, s in zip(windows, inputs[0], strict=True))
         return rows, columns
 
-    def plan(self, site: Site) -> Any:
+    def plan(self, given: OperationBoxes) -> Any:
         """Where the input has the output's pixels."""
-        (area,) = site.inputs
+        (area,) = given.inputs
         return [
             spans.find(out.lines, window.below(out.pixels, out.pixels + 1)[0])
-            for window, spans, out in zip(self._windows(area), area, site.output, strict=True)
+            for window, spans, out in zip(self._windows(area), area, given.output, strict=True)
         ]
 
-    def local(self, call: Call) -> Mosaic:
+    def local(self, call: OperationCall) -> Mosaic:
         """The pixels in their new places."""
         return call.mosaic(call.inputs[0].select(Frame(*call.plan)))
 
@@ -247,11 +247,11 @@ class GlobalAverage(Operation):
 
     is_last = True
 
-    def plan(self, site: Site) -> Any:
+    def plan(self, given: OperationBoxes) -> Any:
         """The grid lines of the mosaic's rows and columns, and their numbers."""
-        return [(spans.lines, np.int32(len(spans.sizes))) for spans in site.inputs[0]]
+        return [(spans.lines, np.int32(len(spans.sizes))) for spans in given.inputs[0]]
 
-    def local(self, call: Call) -> Tensor:
+    def local(self, call: OperationCall) -> Tensor:
         """The whole image's mean and the mean of the changes, (I J, …, C)."""
         (mosaic,) = call.inputs
         (rows, down), (columns, across) = call.plan
@@ -274,7 +274,7 @@ class PointConvolution(Operation):
         """The input's."""
         return inputs[0]
 
-    def local(self, call: Call) -> Mosaic:
+    def local(self, call: OperationCall) -> Mosaic:
         """The matrix times the change."""
         return call.mosaic(tf.tensordot(call.inputs[0].change, shared(self.kernel), 1))
 

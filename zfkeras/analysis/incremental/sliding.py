@@ -10,10 +10,10 @@ import tensorflow as tf
 from zfkeras.analysis.incremental.mosaic import Boxes, Mosaic, Slices, slide
 from zfkeras.analysis.incremental.operations import (
     Area,
-    Call,
     Operation,
+    OperationBoxes,
+    OperationCall,
     Partitions,
-    Site,
     Tensor,
     shared,
 )
@@ -70,18 +70,20 @@ class Sliding(Operation):
         windows = self.windows(inputs[0])
         return partition(windows, inputs[0], output, self.weight, self.skips, calls)
 
-    def plan(self, site: Site) -> Any:
+    def plan(self, given: OperationBoxes) -> Any:
         """The boxes of each group along each axis, and where their results are."""
-        windows = self.windows(site.inputs[0])
-        axes = zip(windows, site.inputs[0], site.output, site.partitions, site.lines, strict=True)
+        windows = self.windows(given.inputs[0])
+        axes = zip(
+            windows, given.inputs[0], given.output, given.partitions, given.lines, strict=True
+        )
         rows, columns = (_Axis(self.nearest, *axis) for axis in axes)
         return rows.slices(rows.row_factors()), columns.slices(columns.column_factors())
 
-    def local(self, call: Call) -> Mosaic:
+    def local(self, call: OperationCall) -> Mosaic:
         """The operation on the change in each box."""
         return call.mosaic(slide(call.inputs[0].change_boxes, self._on_boxes(call), *call.plan))
 
-    def _on_boxes(self, call: Call) -> Callable[[Tensor, int, int], Tensor]:
+    def _on_boxes(self, call: OperationCall) -> Callable[[Tensor, int, int], Tensor]:
         """The operation on boxes of a group of rows and a group of columns."""
         rows, columns = call.partitions
         of_boxes = self.of_boxes()
@@ -223,17 +225,17 @@ class DepthwiseConvolution(Sliding):
 class AveragePooling(Sliding):
     """The mean of each window; padding does not count."""
 
-    def plan(self, site: Site) -> Any:
+    def plan(self, given: OperationBoxes) -> Any:
         """The slices, and the share of one pixel in each window's mean along each axis."""
         shares = [
             (1 / window.inside(out.pixels, spans.length)).astype(np.float32)
             for window, spans, out in zip(
-                self.windows(site.inputs[0]), site.inputs[0], site.output, strict=True
+                self.windows(given.inputs[0]), given.inputs[0], given.output, strict=True
             )
         ]
-        return super().plan(site), shares
+        return super().plan(given), shares
 
-    def local(self, call: Call) -> Mosaic:
+    def local(self, call: OperationCall) -> Mosaic:
         """The sums of the windows, divided."""
         slices, (rows, columns) = call.plan
         sums = super().local(call._replace(plan=slices)).change
@@ -254,7 +256,7 @@ class MaxPooling(Sliding):
     is that of the pixels inside.
     """
 
-    def local(self, call: Call) -> Mosaic:
+    def local(self, call: OperationCall) -> Mosaic:
         """The maxima of the values."""
 
         values = slide(call.inputs[0].value_boxes, self._on_boxes(call), *call.plan)
@@ -288,11 +290,11 @@ class MapDense(Sliding):
         output = super().area(inputs)
         return super().partitions(inputs, output, calls)
 
-    def plan(self, site: Site) -> Any:
+    def plan(self, given: OperationBoxes) -> Any:
         """The boxes of each group, and where their results are."""
-        return super().plan(site._replace(output=super().area(site.inputs)))
+        return super().plan(given._replace(output=super().area(given.inputs)))
 
-    def local(self, call: Call) -> Tensor:
+    def local(self, call: OperationCall) -> Tensor:
         """The whole image's output and the layer of the change, (I J, D)."""
         rows, _ = call.partitions
         depth = call.inputs[0].clean.shape[2] * call.inputs[0].clean.shape[3]

@@ -10,8 +10,8 @@ import numpy as np
 
 from zfkeras.analysis.incremental.layers import Shapes, Stage, flat_dense, stages
 from zfkeras.analysis.incremental.operations import Affine, Operation, PointConvolution, Pointwise
+from zfkeras.analysis.incremental.single_map import TapProducts, TapSum
 from zfkeras.analysis.incremental.sliding import Convolution, DepthwiseConvolution
-from zfkeras.analysis.incremental.special import TapProducts, TapSum
 from zfkeras.graph.walking import Step
 from zfkeras.types import Tensor
 

@@ -9,7 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from zfkeras.analysis.incremental.mosaic import Boxes, Frame, Mosaic, box_sums
-from zfkeras.analysis.incremental.operations import Area, Call, Operation, Partitions, Site
+from zfkeras.analysis.incremental.operations import (
+    Area,
+    Operation,
+    OperationBoxes,
+    OperationCall,
+    Partitions,
+)
 from zfkeras.analysis.incremental.steps import operations, single_map
 from zfkeras.data.inputs import Floats
 from zfkeras.graph.walking import IMAGES, walk
@@ -193,7 +199,7 @@ class Sweep:
             },
             "steps": {
                 str(value): step.operation.plan(
-                    Site(
+                    OperationBoxes(
                         [cut[id(area)] for area in step.inputs],
                         cut.get(id(step.output)),
                         lines,
@@ -257,7 +263,7 @@ class Sweep:
             if step is None:
                 whole[value] = operation.whole(*map(converted, operation.inputs))
                 continue
-            call = Call(
+            call = OperationCall(
                 [mosaics[i] for i in operation.inputs],
                 clean[str(value)],
                 frames.get(str(value)),

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import keras
 
-from zfkeras.demo.asking import serve
 from zfkeras.demo.budget import Budget
 from zfkeras.demo.learning import train
-from zfkeras.demo.looking import Net, look, occlude, occlude_known, photographs
+from zfkeras.demo.projections import Net, look, occlude, occlude_known, photographs
+from zfkeras.demo.serving import serve
 from zfkeras.report import page
 from zfkeras.version import __version__
 

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from zfkeras.analysis.map_statistics import MapStatistics, statistics_of
-from zfkeras.analysis.search import Found
-from zfkeras.analysis.strongest import TopActivations, nothing
+from zfkeras.analysis.top_result import TopActivations, nothing
+from zfkeras.analysis.top_search import Found
 from zfkeras.data.stream import Batch
 
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 from zfkeras.analysis.incremental.mosaic import Mosaic
 from zfkeras.analysis.incremental.operations import (
     Area,
-    Call,
     Operation,
+    OperationCall,
     Tensor,
     shared,
 )
@@ -41,7 +41,7 @@ class TapProducts(Operation):
         """The products of all taps at each pixel."""
         return tf.tensordot(inputs[0], self._filter(), 1)
 
-    def local(self, call: Call) -> Mosaic:
+    def local(self, call: OperationCall) -> Mosaic:
         """The same of the change."""
         return call.mosaic(tf.tensordot(call.inputs[0].change, self._filter(), 1))
 
