@@ -101,7 +101,7 @@ class Explanations(Result):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the maps."""
+        """The shape of `maps`."""
         return self.maps.shape
 
 

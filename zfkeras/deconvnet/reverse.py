@@ -68,7 +68,7 @@ class OneChannel:
 
     @property
     def dtype(self) -> tf.DType:
-        """Of the maps."""
+        """The dtype of `maps`."""
         return self.maps.dtype
 
     def dense(self) -> Tensor:

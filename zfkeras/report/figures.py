@@ -160,7 +160,7 @@ def curves(
     """Training curves, one panel a metric: solid for the training set, dashed for validation.
 
     Args:
-        history: what `keras.callbacks.History.history` holds: name -> a value an epoch.
+        history: what `keras.callbacks.History.history` holds: name -> its value after each epoch.
         metrics: names to draw; those not in the history are left out.
     """
     present = [name for name in metrics if name in history]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # results are only read here: drawing needs no TensorFlow
 def panels(found: "Occlusion", images: Pictures, index: int = 0) -> dict[str, Picture]:
     """The panels of Fig. 7 that there are, as bare pictures of the image's size.
 
-    Panel a wears the occluder where it hurts most, d lies over the image. There are b and c where
+    Panel a shows the occluder where it hurts most, d lies over the image. There are b and c where
     a layer was asked for (and could be projected), d and e unless only the layer was.
     """
     picture = images[index]

@@ -124,7 +124,7 @@ class LocalBackwardPass:
         }
 
     def _values_to_cut(self) -> set[int]:
-        """Those with work below them: it isn't worth the while to cut pixels."""
+        """Those with work below them: to cut pixels would save nothing."""
         cheap = {IMAGES}
         for step in self.way.steps:
             if not _weights_of(step.operation) and cheap.issuperset(step.inputs):
