@@ -95,7 +95,7 @@ def test_no_package_imports_in_a_circle():
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_is_small(module):
-    """The package budget of design.md: a module over 350 lines usually holds two ideas."""
+    """A module over 350 lines usually holds two ideas."""
     text = source(module)
     assert text.count("\n") <= 350
     for node in ast.walk(ast.parse(text)):

@@ -1,4 +1,4 @@
-"""FilterRMS against the definition of spec B1.4."""
+"""FilterRMS against the definition of method.md, Filter renormalisation."""
 
 import keras
 import numpy as np

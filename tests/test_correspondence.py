@@ -1,4 +1,4 @@
-"""Correspondence: the fixture of spec G5, and a net run by hand."""
+"""Correspondence: the fixture of method.md, Correspondence, and a net run by hand."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""`DeconvNet` against an independent engine, on every kind of model, and its promises (spec C)."""
+"""`DeconvNet` against an independent engine, on every kind of model (method.md, Projection)."""
 
 import runpy
 from pathlib import Path
@@ -262,7 +262,7 @@ def test_logits_of_a_fused_head(activation):
     np.testing.assert_allclose(found.pixels, expected.pixels, rtol=1e-5, atol=1e-7)
 
 
-# --- the promises of spec C, K and J ------------------------------------------------------------
+# --- the promises of method.md, Projection ------------------------------------------------------
 
 
 def test_first_layer_places_its_filter(rng):

@@ -1,4 +1,4 @@
-"""FeatureEvolution and `zfkeras evolution` (Fig. 4; spec C3.4)."""
+"""FeatureEvolution and `zfkeras evolution` (Fig. 4; method.md, Strongest units)."""
 
 import json
 import subprocess

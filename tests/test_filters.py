@@ -1,4 +1,4 @@
-"""Filter statistics on filters whose numbers are known (spec E2, K row E)."""
+"""Filter statistics on filters whose numbers are known (method.md, Filters)."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Receptive fields: the paper nets' tables (spec C5), and influence measured pixel by pixel."""
+"""Receptive fields: tables of the papers' nets, and influence measured pixel by pixel."""
 
 import keras
 import numpy as np
@@ -70,7 +70,7 @@ def test_vgg16():
 
 
 def test_boxes_of_the_paper(narrow_zfnet):
-    """Examples of spec C5: [-49, 89], [47, 185], [143, 281] of conv5, cut at the border."""
+    """Units 0, 6 and 12 of conv5 see [-49, 89], [47, 185] and [143, 281], cut at the border."""
     field = zf.receptive_field(narrow_zfnet, "conv5")
     assert field.box((0, 6), (224, 224)) == (0, 47, 90, 186)
     assert field.box((12, 0), (224, 224)) == (143, 0, 224, 90)

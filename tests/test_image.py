@@ -19,7 +19,7 @@ def encoded(pil, format="PNG", **options):
     return buffer.getvalue()
 
 
-# === Showing signed projections (spec C4) ===
+# === Showing signed projections (method.md, Signed pixels) ===
 
 
 def test_zero_projection_is_uniform_mid_grey():

@@ -1,4 +1,4 @@
-"""Sizes, counts and wiring of the nets, against the numbers of the papers (spec A1, A2)."""
+"""Sizes, counts and wiring of the nets, against the numbers of the papers (method.md, The nets)."""
 
 import dataclasses
 
@@ -36,7 +36,7 @@ def test_zfnet_layer_by_layer(alignment):
 
 @pytest.mark.parametrize("size", [224, 227])
 def test_alexnet_layer_by_layer(size):
-    """A1.6, at 224 with the last window over the edge and at 227 without padding (A1.4)."""
+    """At 224 with the last window over the edge and at 227 without padding."""
     expected = {
         "conv1": ((55, 55, 96), 34_944, 105_415_200, 34_944, 105_415_200),
         "conv2": ((27, 27, 256), 307_456, 223_948_800, 614_656, 447_897_600),

@@ -105,7 +105,7 @@ def transpose_of(model, signal):
 
 @pytest.mark.parametrize("name", [*AFFINE, *OPERATORS])
 def test_affine_layers_go_down_by_their_transpose(name, rng):
-    """<L x, y> = <x, transpose(L) y>, the layer's bias left out of L (spec C2.3, C2.4, J11)."""
+    """<L x, y> = <x, transpose(L) y>, the layer's bias left out of L (method.md, Filtering)."""
     model = model_of(AFFINE[name]() if name in AFFINE else OPERATORS[name])
     x = rng.normal(size=(2, 9, 8, 4))
     up = model(x, training=False).numpy() - model(0 * x, training=False).numpy()

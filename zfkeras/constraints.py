@@ -11,8 +11,8 @@ class FilterRMS(keras.constraints.Constraint):
 
     Section 3 of the paper: without it a few first-layer filters dominate. The mean is taken over
     all weights of one output filter, that is over all axes but the last, so the constraint is
-    meant for the kernels of convolutions (spec B1.4, J20, J21). Keras applies it after each
-    update.
+    meant for the kernels of convolutions (method.md, Filter renormalisation). Keras applies it
+    after each update.
 
     Args:
         radius: Largest root mean square, > 0.

@@ -86,7 +86,7 @@ def save(path: str | os.PathLike[str], picture: ArrayLike) -> Path:
 
 
 def to_display(pixels: ArrayLike, percentile: float | None = None) -> Picture:
-    """Shows signed projections: zero becomes mid-grey, the sign is kept (spec C4).
+    """Shows signed projections: zero becomes mid-grey, the sign is kept (method.md, Signed pixels).
 
     Each is scaled by its own largest magnitude, jointly over its colours, so that grey stays
     grey: ``0.5 + r / (2 max|r|)``.

@@ -25,7 +25,7 @@ class MaxPoolWithArgmax2D(keras.layers.Layer):
         strides: Steps, an int or (rows, columns); None means `pool_size`.
         padding: "valid", "same", or "ceil": as "valid", but the last window may hang over the
             right and bottom edge, so that no pixel is left out (the convention of cuda-convnet
-            and Caffe, which gives the sizes of the paper's Fig. 3; spec A2.3).
+            and Caffe, which gives the sizes of the paper's Fig. 3; method.md, The nets).
         **kwargs: Keras' own, such as `name`.
 
     Call arguments:
@@ -73,7 +73,7 @@ class MaxPoolWithArgmax2D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="zfkeras")
 class MaxUnpool2D(keras.layers.Layer):
-    """Places values at the positions that switches name, zeros elsewhere (spec C2.1).
+    """Places values at the positions that switches name, zeros elsewhere (method.md, Unpooling).
 
     Args:
         overlap: Where overlapping windows share a switch, "sum" adds their values (the exact
@@ -119,7 +119,7 @@ class MaxUnpool2D(keras.layers.Layer):
 class LocalResponseNormalization(keras.layers.Layer):
     """The paper's contrast normalisation across feature maps, with Krizhevsky's constants.
 
-    ``x / (bias + alpha * sum of squares over 2 * depth_radius + 1 channels) ** beta`` (spec A4).
+    ``x / (bias + alpha * sum of squares over 2 * depth_radius + 1 channels) ** beta``.
 
     Args:
         depth_radius: Channels summed on either side.

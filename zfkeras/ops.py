@@ -19,7 +19,7 @@ Tensor = Any  # a backend's tensor or a KerasTensor: neither library has a usabl
 def ceil_padding(size: int, window: int, stride: int) -> Pair:
     """Padding (before, after) with which a valid window covers a whole axis ("ceil mode").
 
-    It is the convention of cuda-convnet and Caffe (spec A2.3, J2): the last window may hang over
+    It is the convention of cuda-convnet and Caffe (method.md): the last window may hang over
     the far edge, but starts inside the axis.
 
     Example:
@@ -64,7 +64,7 @@ def max_pool_with_argmax(
     Returns:
         The maxima (N, h, w, C) and the switches, int64 of the same shape: for each maximum its
         flat position ``(row * W + column) * C + channel`` in the *unpadded* map of its image.
-        Among equal maxima the first in row-major order is taken (spec J4).
+        Among equal maxima the first in row-major order is taken (method.md, Unpooling).
 
     Example:
         >>> x = np.arange(12.0, dtype="float32").reshape(1, 3, 4, 1)
@@ -96,14 +96,14 @@ def max_pool_with_argmax(
 def max_unpool(
     values: Tensor, switches: Tensor, output_shape: Pair, overlap: str = "sum"
 ) -> Tensor:
-    """Places each value at the position its switch names, zeros elsewhere (spec C2.1).
+    """Places each value at the position its switch names, zeros elsewhere (method.md, Unpooling).
 
     Args:
         values: Tensor (N, h, w, C).
         switches: int64 tensor (N, h, w, C) of `max_pool_with_argmax`.
         output_shape: (H, W) of the map that was pooled.
         overlap: What to do where overlapping windows share a switch: "sum" adds their values
-            (the exact adjoint of max pooling, spec J3), "overwrite" keeps the last window's in
+            (the exact adjoint of max pooling), "overwrite" keeps the last window's in
             row-major order.
 
     Returns:
@@ -153,7 +153,7 @@ def max_unpool(
 def local_response_normalization(
     x: Tensor, depth_radius: int = 2, bias: float = 2.0, alpha: float = 1e-4, beta: float = 0.75
 ) -> Tensor:
-    """``x / (bias + alpha * sum of the neighbouring channels' squares) ** beta`` (spec A4.1).
+    """``x / (bias + alpha * sum of the neighbouring channels' squares) ** beta``: method.md.
 
     The sum goes over `depth_radius` channels on either side at the same position. It is a product
     with a band matrix, which is faster than TensorFlow's own kernel and exists on every backend.

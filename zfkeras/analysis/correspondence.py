@@ -2,7 +2,7 @@
 
 The same part, say the nose, is hidden in several images. If the net relates the noses to one
 another, its features change alike in all of them: the signs of the changes agree more often than
-when random parts are hidden. Normalisation, ternary signs and pairs are spec G3.
+when random parts are hidden. Normalisation, ternary signs and pairs are method.md, Correspondence.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""How features come about in training (paper Sect. 4, Fig. 4; spec C3.4).
+"""How features come about in training (paper Sect. 4, Fig. 4; method.md, Strongest units).
 
 At chosen epochs the strongest activation of some feature maps over a data set is found anew and
 projected down to the pixels. Where a picture jumps from one epoch to the next, another image has

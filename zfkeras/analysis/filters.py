@@ -1,4 +1,4 @@
-"""What first-layer filters are like, in numbers (paper Sect. 4.1, Fig. 6; spec E).
+"""What first-layer filters are like, in numbers (paper Sect. 4.1, Fig. 6; method.md, Filters).
 
 The paper judges its filters by eye: does one dominate, are some dead, do they cover the middle
 frequencies, does layer 2 alias. Here each of these is a number, so that nets can be compared.

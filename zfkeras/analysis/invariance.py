@@ -1,7 +1,7 @@
 """Invariance (paper Sect. 4.1, Fig. 5): move, enlarge or turn an image, watch layers and output.
 
 The paper gives the ranges but no steps, and no formula for its "canonical distance"; ours are
-spec D: plain Euclidean distances, and those between features scaled to unit length.
+method.md, Invariance: plain Euclidean distances, and those between features scaled to unit length.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ PAPER = {
     "scale": tuple(1 + step / 20 for step in range(17)),
     "rotation": tuple(range(0, 360, 10)),
 }
-"""Ranges of Fig. 5, which shows the vertical translation only, in steps of spec D2."""
+"""Ranges of Fig. 5, which shows the vertical translation only (method.md, Invariance)."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -85,7 +85,7 @@ def invariance(
 ) -> Invariance:
     """Measures how features and output change as images are moved, enlarged and turned (Fig. 5).
 
-    Images are transformed about their centre, bilinearly, as raw pixels (spec D6).
+    Images are transformed about their centre, bilinearly, as raw pixels (method.md, Invariance).
 
     Args:
         model: Functional or Sequential classifier of (N, H, W, C) images.

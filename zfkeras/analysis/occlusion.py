@@ -1,7 +1,7 @@
 """Occlusion sensitivity (paper Sect. 4.2, Fig. 7): hide each place in turn, watch the net.
 
-The paper gives no numbers for the occluder; ours are spec F4: a grey square of a fifth of a
-224-pixel image, its centres on a stride grid, clipped at the borders.
+The paper gives no numbers for the occluder; ours (method.md, Occlusion) are a grey square of a
+fifth of the image, its centres on a grid, clipped at the borders.
 """
 
 from typing import Any

@@ -82,7 +82,7 @@ def covers(centre: Tensor, pixels: Tensor, size: Tensor) -> Tensor:
 
 
 def a_fifth(size: Sequence[int]) -> int:
-    """The occluder's side where none is given: a fifth of the shorter side of (H, W) (spec F4).
+    """The occluder's side where none is given: a fifth of the shorter side of (H, W).
 
     Example:
         >>> a_fifth((224, 250)), a_fifth((3, 2))
@@ -146,7 +146,7 @@ def paint(
 def blurred(images: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """The images (N, H, W, C) after a Gaussian of so many pixels, mirrored at their borders.
 
-    For an occluder sigma is a quarter of its shorter side: 11 pixels for spec F4's 45 of 224,
+    For an occluder sigma is a quarter of its shorter side: 11 pixels for a square of 45 of 224,
     about the 10 that saliency work blurs a baseline with. That is wide enough to lose what the
     occluder covers and narrow enough that its rim matches what is around: hardly an edge is new.
 

@@ -1,4 +1,4 @@
-"""The strongest units of every feature map over a whole data set, in one pass (Fig. 2; spec C3.3).
+"""The strongest units of every feature map of a data set, in one pass (method.md, Strongest units).
 
 What the pass keeps is a small value, `TopActivations` for each layer, that merges exactly: it is
 saved as it goes, a killed search goes on from it, and machines that share a data set merge theirs.

@@ -1,4 +1,4 @@
-"""Images moved, enlarged and turned about their centre (spec D6)."""
+"""Images moved, enlarged and turned about their centre (method.md, Invariance)."""
 
 import math
 from typing import Any

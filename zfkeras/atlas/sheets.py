@@ -110,7 +110,7 @@ class _Pictures:
                 "Only winners that were kept with their patches and projections can be drawn. "
                 f"Received: winners of layer '{winners.layer}' without"
             )
-        # Few pixels tower above the rest; the paper enhances contrast too (spec C4).
+        # Few pixels tower above the rest; the paper enhances contrast too.
         shown = _grey_to_rgb(image.to_display(winners.projections, image.CONTRAST))
         patches = _grey_to_rgb(winners.patches)
         return cls(winners.units[:, 0], patches, winners.projections, shown)

@@ -28,7 +28,7 @@ _COLOUR_DIRECTIONS = (
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How a training example is cut from a picture (spec B1.1, B2.3, B3.3).
+    """How a training example is cut from a picture (method.md, Preparation of pictures).
 
     Attributes:
         image_size: (height, width) of the example.
@@ -84,7 +84,7 @@ def resize(image: tf.Tensor, size: Tensor | Pair) -> tf.Tensor:
 def resize_to_cover(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Resizes an image, keeping its shape, to the smallest that covers `size`.
 
-    For a square `size` that is "smallest side to `size`" (spec B1.1, J41).
+    For a square `size` that is "smallest side to `size`" (method.md, Preparation of pictures).
 
     Args:
         image: (H, W, C).
@@ -113,7 +113,7 @@ def crop_offsets(height: Tensor, width: Tensor, size: tuple[int, int]) -> tf.Ten
         size: (height, width) of the crops.
 
     Returns:
-        int32 (5, 2); the centre's offsets are rounded down (spec B4.1, J23).
+        int32 (5, 2); the centre's offsets are rounded down (method.md, Testing).
 
     >>> crop_offsets(256, 256, (224, 224)).numpy().tolist()
     [[0, 0], [0, 32], [32, 0], [32, 32], [16, 16]]
@@ -135,7 +135,7 @@ def centre_crop(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 
 
 def ten_crop(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Cuts the ten crops of the papers' test (spec B2.4, J23).
+    """Cuts the ten crops of the papers' test (method.md, Testing).
 
     Args:
         image: (H, W, C), at least as large as `size`.
@@ -297,7 +297,7 @@ def _place(source: tf.Tensor, window: tf.Tensor, crop: str, seed: tf.Tensor) -> 
 
 
 def colour_noise(image: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
-    """Shifts an image along the principal components of ImageNet's colours (spec B2.3, J19).
+    """Shifts an image along ImageNet's principal colours (method.md, Preparation of pictures).
 
     Args:
         image: (H, W, 3), 0..255.

@@ -1,4 +1,4 @@
-"""Adjoints of convolutions (spec C2.3) where something beats TensorFlow's own."""
+"""Adjoints of convolutions (method.md, Filtering) where something beats TensorFlow's own."""
 
 from collections.abc import Sequence
 

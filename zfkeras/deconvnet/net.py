@@ -50,7 +50,7 @@ class Projection(Result):
 
 
 class DeconvNet:
-    """Projects activations of a model down to its pixels (Zeiler & Fergus, Sect. 2.1; spec C).
+    """Projects activations of a model down to its pixels (method.md, Projection).
 
     The images go up through the model, which is only read; then everything but the chosen
     activation is set to zero and goes down again: max pools place values where their switches
@@ -68,7 +68,7 @@ class DeconvNet:
             rule is a function (call, signal) of a `zfkeras.deconvnet.rules.Call`; `rectify` and
             others there are ready to use.
         overlap: Where pooling windows share a switch, "sum" adds their values (the adjoint of
-            the pooling, spec J3), "overwrite" keeps the last.
+            the pooling, method.md, Unpooling), "overwrite" keeps the last.
 
     Raises:
         TypeError: `model` is no Keras model, or `rules` is no mapping to functions.

@@ -1,9 +1,9 @@
 """Reverse rules: what one type of layer does to a signal on its way down to the pixels.
 
 The rules of affine layers are the layers' own adjoints, in which biases drop out by themselves
-(spec C2.3, C2.4); max pools send the signal along their switches (C2.1); ReLUs are where the
-methods differ (C6). The way down is in float32 (float64 for float64 models) whatever the model's
-precision.
+(method.md, Filtering); max pools send the signal along their switches; ReLUs are where the methods
+differ (method.md, Gradients). The way down is in float32 (float64 for float64 models) whatever the
+model's precision.
 """
 
 import functools
@@ -154,13 +154,13 @@ def _overwrite(call: Call, signal: Tensor) -> Tensor:
 
 
 identity = Rule(_identity, reads=(), one_channel=True, in_place=True)
-"""Hands the signal on: dropout; contrast normalisation on the way down (spec C2.5)."""
+"""Hands the signal on: dropout; contrast normalisation on the way down (method.md)."""
 
 rectify = Rule(_rectify, reads=(), one_channel=True, in_place=True)
-"""``max(signal, 0)``: the deconvnet's ReLU, whatever the forward pass saw (spec C2.2)."""
+"""``max(signal, 0)``: whatever the forward pass saw (method.md, Rectification)."""
 
 gate = Rule(_gate, reads=("output",), in_place=True)
-"""Keeps the signal where the forward ReLU was open: the gradient's ReLU (spec C6)."""
+"""Keeps the signal where the forward ReLU was open: the gradient's ReLU (method.md, Gradients)."""
 
 adjoint = Rule(_adjoint, reads=())
 """The transpose of an affine layer."""
@@ -221,7 +221,7 @@ def _convolution_adjoint(call: Call, signal: Signal) -> Signal:
 
 
 convolution_adjoint = Rule(_convolution_adjoint, reads=(), one_channel=True)
-"""The transposed filters of a Conv2D (spec C2.3)."""
+"""The transposed filters of a Conv2D (method.md, Filtering)."""
 
 linear_adjoint = Rule(_linear_adjoint, reads=())
 """The transpose of the other layers that can have an activation built in, without it."""

@@ -36,8 +36,8 @@ def run(
             (c), other pictures above the same map's projections from them.
         layer: Whose strongest map to watch; the paper's is its fifth.
         class_names: Names of the model's classes.
-        patch_size: Side of the occluder; default: a fifth of the image (spec F4).
-        strides: Between its places; default: 28 places a side (spec F4).
+        patch_size: Side of the occluder; default: a fifth of the image (method.md, Occlusion).
+        strides: Between its places; default: 28 places a side (method.md, Occlusion).
         others: More pictures, to project the map of each picture from; default: `pictures`.
         progress: Whether to show a progress bar.
         **options: As for `occlusion`.

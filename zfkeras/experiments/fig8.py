@@ -56,7 +56,7 @@ def measure(
     patch_size: int | None = None,
     **options: Any,
 ) -> Correspondence:
-    """Correspondence of landmarks, hidden by squares of a fifth of the image (spec G4, F4)."""
+    """Correspondence of landmarks, hidden by squares of a fifth of the image."""
     return correspondence(
         net,
         landmarks.images,

@@ -1,4 +1,4 @@
-"""How far the units of a model see: windows folded from the pixels up (spec C5)."""
+"""How far units see: windows folded from the pixels up (method.md, Receptive fields)."""
 
 import functools
 
@@ -12,7 +12,7 @@ from zfkeras.regions.receptive_field import ReceptiveField
 def receptive_field(
     model: keras.Model, layer: str, image_size: tuple[int, int] | None = None
 ) -> ReceptiveField:
-    """The box of pixels that can influence a unit of a layer (spec C5).
+    """The box of pixels that can influence a unit of a layer (method.md, Receptive fields).
 
     Branches are united: the result holds every pixel that any path reaches. Contrast
     normalisation couples channels, not positions, and doesn't widen it.

@@ -1,4 +1,4 @@
-"""AlexNet: the net of Krizhevsky et al. (2012) that the paper replicates (spec A1)."""
+"""AlexNet: the net of Krizhevsky et al. (2012) that the paper replicates (method.md, The nets)."""
 
 from typing import Any
 

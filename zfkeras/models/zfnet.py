@@ -1,4 +1,4 @@
-"""ZFNet: Fig. 3 of the paper (spec A2)."""
+"""ZFNet: Fig. 3 of the paper (method.md, The nets)."""
 
 import dataclasses
 from typing import Any
@@ -71,7 +71,7 @@ def ZFNet(
             is the default of the arguments that are not given.
         include_top: Whether to go beyond `pool5`.
         alignment: Where the filters sit: "symmetric" pads conv1 by one pixel on every side,
-            "cuda-convnet" only at the right and bottom (spec A2.3). Both give the paper's sizes.
+            "cuda-convnet" only at the right and bottom. Both give the paper's sizes (method.md).
         fc_units: Units of fc6 and fc7; None means ``4096 * width``.
         dropout: Rate after fc6 and fc7.
         classifier_activation: "softmax" appends a layer `predictions`; None ends in logits.

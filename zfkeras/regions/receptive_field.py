@@ -1,4 +1,4 @@
-"""Receptive fields: which pixels can influence a unit (spec C5)."""
+"""Receptive fields: which pixels can influence a unit (method.md, Receptive fields)."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ Pair = tuple[float, float]
 class ReceptiveField:
     """The pixels that can influence the units of a layer; pairs are (rows, columns).
 
-    Unit ``i`` of an axis sees ``size`` pixels around ``start + i * jump`` (spec C5). The default is
+    Unit ``i`` of an axis sees ``size`` pixels around ``start + i * jump``. The default is
     the field of the pixels themselves.
 
     Attributes:

@@ -67,7 +67,7 @@ def stimuli(
         index: which of the images.
 
     Returns:
-        For each map, (patch, projection) of one size, the projection grey-centred (spec C4) and
+        For each map, (patch, projection) of one size, the projection around grey (method.md) and
         scaled by its 99.5th percentile: few pixels tower above the rest, and the paper enhances
         its contrast too.
     """

@@ -1,4 +1,4 @@
-"""Top-1 and top-5 accuracy of a classifier, plain or over ten crops (spec B4)."""
+"""Top-1 and top-5 accuracy of a classifier, plain or over ten crops (method.md, Testing)."""
 
 import math
 from collections.abc import Sequence

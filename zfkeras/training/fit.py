@@ -188,7 +188,7 @@ def _cosine(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRa
 
 
 def _adapt_mean(model: keras.Model, source: Source, recipe: Recipe) -> None:
-    """Sets the pixel mean to that of the central crops of all training pictures (spec B1.1)."""
+    """Sets the pixel mean to that of the central crops of all training pictures (method.md)."""
     layers = [layer for layer in model.layers if isinstance(layer, PixelMean)]
     height, width, channels = picture_shape(model)
     for layer in layers:
@@ -291,7 +291,7 @@ class Validate(keras.callbacks.Callback):
 
 
 class Anneal(keras.callbacks.Callback):
-    """Lowers the learning rate when the validation error has stalled (spec B1.2, B1.6)."""
+    """Lowers the learning rate when the validation error has stalled (method.md, Training)."""
 
     def __init__(self, recipe: Recipe, state: RunState) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedul
 class CoupledSGD(keras.optimizers.SGD):
     """Keras' SGD whose weight decay goes through the momentum, as in Krizhevsky's program.
 
-    The gradient of a kernel becomes `gradient + coupled_decay * kernel` (spec J25), which is
+    The gradient of a kernel becomes `gradient + coupled_decay * kernel` (method.md), which is
     what `keras.regularizers.L2(coupled_decay / 2)` does, without changing the model or its loss.
     Keras' own `weight_decay` is decoupled from the momentum. Biases are not decayed.
 

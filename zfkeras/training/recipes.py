@@ -21,7 +21,7 @@ class Recipe:
             learns faster with from few pictures.
         momentum: of the stochastic gradient descent.
         weight_decay: of kernels, not of biases. For "sgd" it adds `weight_decay * kernel` to the
-            gradient (coupled, as in the papers' programs; spec J25), for "adamw" it is decoupled.
+            gradient (coupled, as in the papers' programs), for "adamw" it is decoupled.
         schedule: "plateau" divides the learning rate when the validation error stalls; "cosine"
             lowers it to 0 over the epochs.
         patience: epochs without a better validation error before a drop.

@@ -68,7 +68,7 @@ class UnitProjections(Result):
     def tight_boxes(self) -> np.ndarray:
         """Boxes of the pixels that the switches let the signal reach, (U, 4).
 
-        They lie within the clipped boxes and hold every pixel that isn't zero (spec C5). A unit
+        They lie within the clipped boxes and hold every pixel that isn't zero. A unit
         whose projection is zero everywhere keeps its clipped box.
         """
         reached = (self.pixels != 0).any(3)
