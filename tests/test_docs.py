@@ -54,16 +54,16 @@ def test_links_and_names_of_a_page_exist(page):
     for name in set(re.findall(r"\bzf\.(\w+)", text)):
         assert hasattr(zfkeras, name), f"zf.{name}"
     for module in set(re.findall(r"\bfrom (zfkeras(?:\.\w+)*) import", text)):
-        importlib.import_module(module)
-    for module, name in set(
-        re.findall(r"`(zfkeras(?:\.[a-z_]+)+)(?:\.([A-Z]\w+|[a-z_]+))?`", text)
-    ):
-        assert exists(module, name), f"{module}.{name}"
+        assert exists(module), module
+    for name in set(re.findall(r"`(zfkeras(?:\.\w+)+)`", text)) - {"zfkeras.json"}:
+        assert exists(name), name
 
 
-def exists(module, name):
+def exists(name):
     """Whether a dotted name is a module, or something in one."""
-    parts = f"{module}.{name}".rstrip(".").split(".")
+    if name == "zfkeras.analysis.beam":
+        return (ROOT / "zfkeras/analysis/beam.py").exists()  # its dependency is optional
+    parts = name.split(".")
     for count in range(len(parts), 0, -1):
         try:
             found = importlib.import_module(".".join(parts[:count]))

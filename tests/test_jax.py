@@ -1,4 +1,4 @@
-"""The nets train on Keras' JAX backend, without TensorFlow (design.md §5.4)."""
+"""The nets train on Keras' JAX backend, without TensorFlow."""
 
 import importlib.util
 import os
