@@ -40,7 +40,9 @@ def test_cited_sections_exist():
 
 
 def test_nothing_cites_the_developers_notes():
-    cited = re.compile(r"\bspec [A-K]\d?\b|\b(design|house|spec|pitfalls|peers|performance)\.md\b")
+    cited = re.compile(
+        r"\b[sS]pec [A-K]\d?\b|\b(design|house|spec|pitfalls|peers|performance)\.md\b"
+    )
     for path in [*programs(), *PAGES]:
         match = cited.search(path.read_text())
         assert match is None, f"{path}: {match and match[0]}"

@@ -202,7 +202,7 @@ def test_everything_against_loops(model, images):
 
 
 def test_the_minimum_lies_on_the_rectangle(rng):
-    """Spec K row F: hand computation, the dip and the flip of the predicted class."""
+    """By hand computation, the dip and the flip of the predicted class."""
     image = np.full((1, HEIGHT, WIDTH, 3), 255.0)
     found = occlusion(rectangle_net(), image, (6, 5), 1, fill_value=0, classes=1, softmax=False)
     top, left, bottom, right = BOX

@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import pytest
 
+from zfkeras import image
+from zfkeras.data.folders import image_folder
 from zfkeras.data.generated import generated
 from zfkeras.data.sources import from_arrays
 from zfkeras.layers import PixelMean
@@ -95,7 +97,7 @@ def test_weight_decay_is_coupled_and_spares_biases():
     expected, velocity, expected_bias, bias_velocity = 1.0, 0.0, 1.0, 0.0
     for _ in range(3):
         optimizer.apply(gradients, [kernel, bias])
-        # Spec B2.1: v <- 0.9 v - lr (gradient + decay w), w <- w + v
+        # Krizhevsky: v <- 0.9 v - lr (gradient + decay w), w <- w + v
         velocity = 0.9 * velocity - 0.1 * (2.0 + 0.5 * expected)
         bias_velocity = 0.9 * bias_velocity - 0.1 * 2.0
         expected, expected_bias = expected + velocity, expected_bias + bias_velocity
@@ -343,3 +345,100 @@ def test_unknown_strategies_are_refused():
 def test_a_recipe_is_frozen():
     with pytest.raises(AttributeError):
         Recipe("x").epochs = 3
+
+
+# === What strangers do to a run ===
+
+
+def folder_of(root, counts, seed=0):
+    """A folder with a directory for each class; what differs between classes is their grey."""
+    rng = np.random.default_rng(seed)
+    for number, count in enumerate(counts):
+        for index in range(count):
+            picture = rng.integers(0, 60, (20, 22, 3)) + 60 * number
+            image.save(root / f"class{number}" / f"{index}.png", picture.astype(np.uint8))
+    return root
+
+
+def little(strides=1, filters=2):
+    pixels = keras.Input((12, 14, 3))
+    x = keras.layers.Conv2D(filters, 3, strides, activation="relu")(pixels)
+    return keras.Model(pixels, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
+
+
+def run(data, folder, model=None, **change):
+    settings = recipe("krizhevsky", epochs=1, batch_size=4, schedule="cosine", **change)
+    return training.train(model or little(), data, settings, folder, progress=0)
+
+
+def test_relabelled_files_are_another_run(tmp_path):
+    root = folder_of(tmp_path / "data", (4, 4, 4))
+    run(image_folder(root), tmp_path / "run")
+    assert run(image_folder(root), tmp_path / "run")  # the same goes on, and is done
+    (root / "class0" / "3.png").rename(root / "class1" / "moved.png")
+    with pytest.raises(ValueError, match="another files and labels"):
+        run(image_folder(root), tmp_path / "run")
+
+
+def test_a_folder_that_moved_is_the_same_run(tmp_path):
+    root = folder_of(tmp_path / "data", (4, 4, 4))
+    before = run(image_folder(root), tmp_path / "run")
+    root.rename(tmp_path / "elsewhere")
+    assert run(image_folder(tmp_path / "elsewhere"), tmp_path / "run") == before
+
+
+def test_relabelled_arrays_are_another_run(tmp_path):
+    images = np.zeros((8, 12, 14, 3), np.uint8)
+    labels = np.array([0, 1, 2, 0, 1, 2, 0, 1])
+    run(from_arrays(images, labels, "abc"), tmp_path / "run")
+    with pytest.raises(ValueError, match="another files and labels"):
+        run(from_arrays(images, labels[::-1], "abc"), tmp_path / "run")
+
+
+def test_another_net_of_as_many_parameters_is_another_run(tmp_path):
+    data = image_folder(folder_of(tmp_path / "data", (4, 4, 4)))
+    before = run(data, tmp_path / "run")
+    assert run(data, tmp_path / "run", little()) == before  # its layers' names have counted on
+    assert little(2).count_params() == little().count_params()
+    with pytest.raises(ValueError, match="another architecture"):
+        run(data, tmp_path / "run", little(2))
+
+
+def test_a_state_of_an_older_version_goes_on(tmp_path):
+    data = image_folder(folder_of(tmp_path / "data", (4, 4, 4)))
+    before = run(data, tmp_path / "run")
+    state = tmp_path / "run" / "state.npz"
+    with np.load(state) as stored:
+        arrays = dict(stored)
+    notes = json.loads(str(arrays["notes"]))
+    del notes["fingerprint"]["architecture"], notes["fingerprint"]["files and labels"]
+    np.savez(state, **arrays | {"notes": np.array(json.dumps(notes))})
+    assert run(data, tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("counts", [(6,), (0, 6)])
+def test_a_single_class_is_refused(tmp_path, counts):
+    root = folder_of(tmp_path / "data", counts)
+    pixels = keras.Input((12, 14, 3))
+    one = keras.Model(pixels, keras.layers.Dense(1)(keras.layers.Flatten()(pixels)))
+    with pytest.raises(ValueError, match="nothing to tell apart.*two classes or more.*Received"):
+        run(image_folder(root), tmp_path / "run", one)
+
+
+def test_balanced_classes_count_alike(tmp_path):
+    """The loss of a net that does not learn is the mean over classes, not over examples."""
+    data = image_folder(folder_of(tmp_path / "data", (12, 3, 1)))
+    pixels = keras.Input((12, 14, 3))
+    fixed = keras.layers.Dense(3, kernel_initializer="zeros")
+    model = keras.Model(pixels, fixed(keras.layers.GlobalAveragePooling2D()(pixels)))
+    fixed.bias.assign([2.0, 0.0, -1.0])
+    losses = -keras.ops.log_softmax(fixed.bias).numpy()
+    plain = run(data, tmp_path / "plain", model, learning_rate=1e-12)[0]["loss"]
+    assert plain == pytest.approx(np.average(losses, weights=(12, 3, 1)), rel=1e-4)
+    found = run(data, tmp_path / "run", model, learning_rate=1e-12, class_weight="balanced")
+    assert found[0]["loss"] == pytest.approx(losses.mean(), rel=1e-4)
+
+
+def test_other_weights_of_classes_are_named():
+    with pytest.raises(ValueError, match="Allowed: none, balanced. Received: class_weight='some'"):
+        recipe("krizhevsky", class_weight="some")

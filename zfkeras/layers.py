@@ -177,7 +177,7 @@ class PixelMean(keras.layers.Layer):
 
     Args:
         per_pixel: True keeps one mean per pixel and channel (Zeiler & Fergus, Krizhevsky), False
-            one per channel (VGG; needed where the input size is not fixed). Spec J22.
+            one per channel (VGG; needed where the input size is not fixed).
         **kwargs: Keras' own, such as `name`.
 
     Call arguments:

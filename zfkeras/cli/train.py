@@ -54,6 +54,9 @@ def train(
     epochs: int | None = typer.Option(None, help="Instead of the recipe's."),
     batch_size: int | None = typer.Option(None, help="Instead of the recipe's."),
     learning_rate: float | None = typer.Option(None, help="Instead of the recipe's."),
+    class_weight: str | None = typer.Option(
+        None, help="balanced: all classes count alike, however many pictures they have."
+    ),
     change: list[str] = typer.Option([], "--set", help="KEY=VALUE of the recipe; repeatable."),
     seed: int = typer.Option(0, help="Of weights, dropout, shuffling and augmentation."),
     strategy: Strategy = typer.Option(Strategy.none, help="mirrored: all devices at once."),
@@ -68,7 +71,8 @@ def train(
 
     from zfkeras.training import fit as training
 
-    shorthand = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    shorthand: Json = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    shorthand["class_weight"] = class_weight
     settings = _recipe(recipe, change, shorthand)
     output.mkdir(parents=True, exist_ok=True)
     checked = output / "checked.json" if check else None

@@ -4,7 +4,6 @@ A run lives in a folder: `state.npz` (everything the next epoch depends on), `hi
 `model.keras` once it is done, `snapshots/` and `tensorboard/` if asked for.
 """
 
-import dataclasses
 import importlib.util
 import math
 import os
@@ -12,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from zfkeras.data.batches import evaluation_batches, training_batches
@@ -22,10 +22,10 @@ from zfkeras.deprecation import renamed
 from zfkeras.graph.heads import ends_in_softmax
 from zfkeras.layers import PixelMean
 from zfkeras.training.evaluation import Classifier, check_classes
+from zfkeras.training.fingerprint import fingerprint
 from zfkeras.training.optimizer import CoupledSGD, LearningRate
 from zfkeras.training.recipes import Recipe
 from zfkeras.training.run_state import RunState
-from zfkeras.types import Json
 
 STRATEGIES = ("none", "mirrored")
 
@@ -99,7 +99,7 @@ def train(
     steps = dataset.cardinality // recipe.batch_size
     with model.distribute_strategy.scope():
         _compile(model, recipe, steps)
-    state = RunState(model, Path(folder), _fingerprint(model, dataset, recipe, seed))
+    state = RunState(model, Path(folder), fingerprint(model, dataset, recipe, seed))
     if not state.restore():
         _adapt_mean(model, dataset, recipe)
     if state.epoch < recipe.epochs:
@@ -116,6 +116,7 @@ def train(
             epochs=recipe.epochs,
             shuffle=False,
             verbose=progress,
+            class_weight=_class_weight(dataset, recipe),
             callbacks=[
                 *_callbacks(recipe, state, validation, snapshots, tensorboard),
                 *callbacks,
@@ -134,6 +135,12 @@ class DivergedError(ValueError):
 
 def _check(model: keras.Model, source: Source, recipe: Recipe, validation: Source | None) -> None:
     check_classes(model.output_shape, source)
+    if len(source.class_names) < 2:
+        raise ValueError(
+            "With a single class there is nothing to tell apart: any net is right at once. "
+            "Expected pictures of two classes or more, a directory for each. "
+            f"Received: {source.name} with the classes {', '.join(source.class_names) or 'none'}"
+        )
     if validation is not None and validation.class_names != source.class_names:
         raise ValueError(
             f"The validation pictures must have the classes {source.class_names}. "
@@ -198,19 +205,14 @@ def _adapt_mean(model: keras.Model, source: Source, recipe: Recipe) -> None:
         layer.adapt(batches)
 
 
-def _fingerprint(model: keras.Model, source: Source, recipe: Recipe, seed: int) -> Json:
-    """What must be the same for a training to be the same."""
-    settings = dataclasses.asdict(recipe)
-    if recipe.schedule == "plateau":
-        del settings["epochs"]  # nothing before the last epoch depends on it: it may be extended
-    return {
-        "recipe": settings,
-        "seed": seed,
-        "classes": list(source.class_names),
-        "examples": source.cardinality,
-        "parameters": model.count_params(),
-        "input": list(model.input_shape[1:]),
-    }
+def _class_weight(source: Source, recipe: Recipe) -> dict[int, float] | None:
+    """What an example of each class counts: all classes alike, however many examples they have."""
+    if recipe.class_weight == "none":
+        return None
+    labels = np.array([label for label, _ in source.labels_and_files()])
+    counts = np.bincount(labels, minlength=len(source.class_names))
+    weights = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return dict(enumerate(weights.tolist()))
 
 
 # === Callbacks ===

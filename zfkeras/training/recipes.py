@@ -6,6 +6,7 @@ from typing import Any
 
 SCHEDULES = ("plateau", "cosine")
 OPTIMIZERS = ("sgd", "adamw")
+CLASS_WEIGHTS = ("none", "balanced")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Recipe:
         scale: (lowest, highest) size of the picture relative to the crop.
         flip: whether half of the examples are mirrored.
         colour: strength of Krizhevsky's colour noise.
+        class_weight: "balanced" lets all classes count alike, however many examples they have.
 
     >>> Recipe("mine", epochs=3).learning_rate
     0.01
@@ -59,9 +61,10 @@ class Recipe:
     scale: tuple[float, float] = (8 / 7, 8 / 7)
     flip: bool = True
     colour: float = 0.0
+    class_weight: str = "none"
 
     def __post_init__(self) -> None:
-        for field, allowed in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
+        for field, allowed in _CHOICES.items():
             if getattr(self, field) not in allowed:
                 raise ValueError(
                     f"A recipe can't have this {field}. Allowed: {', '.join(allowed)}. "
@@ -80,6 +83,7 @@ class Recipe:
                 )
 
 
+_CHOICES = {"schedule": SCHEDULES, "optimizer": OPTIMIZERS, "class_weight": CLASS_WEIGHTS}
 _RANGES = (
     ("epochs", 1, float("inf")),
     ("batch_size", 1, float("inf")),
@@ -95,9 +99,9 @@ _RANGES = (
 )
 
 RECIPES = {
-    # Spec B1. The paper anneals by hand "when the validation error plateaus" (B1.6).
+    # method.md, Training. The paper anneals by hand "when the validation error plateaus".
     "zeiler-fergus": Recipe("zeiler-fergus", kernel_initializer="paper", crop="ten"),
-    # Spec B2: no renormalisation, but weight decay and colour noise.
+    # No renormalisation, but weight decay and colour noise.
     "krizhevsky": Recipe(
         "krizhevsky",
         epochs=90,

@@ -84,7 +84,7 @@ class RunState:
 
     def _compare(self, stored: Json) -> None:
         for key, value in self._fingerprint.items():
-            if stored.get(key) != value:
+            if stored.get(key, value) != value:  # older runs know fewer facts
                 raise ValueError(
                     f"The folder {self.folder} holds a training with another {key}. Allowed is "
                     f"the same, to go on with it, or another folder. Stored: {stored.get(key)}. "
