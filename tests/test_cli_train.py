@@ -56,7 +56,7 @@ def test_train_then_evaluate(run, folder, tmp_path):
     again = run("train", "--data", folder, "--output", output, "--hold-out", 3, *TINY, "--json")
     assert json.loads(again.stdout) == printed
 
-    (folder / "dog").rename(folder / "dog_away")  # its labels come from labels.txt
+    (folder / "dog").rename(tmp_path / "dog_away")  # its labels come from labels.txt
     for arguments, crops in ([], 1), (["--ten-crop"], 10):
         result = run("evaluate", output / "model.keras", "--data", folder, "--json", *arguments)
         numbers = json.loads(result.stdout)

@@ -36,6 +36,7 @@ def atlas(
     imports: list[str] = options.IMPORT,
     image_size: str = options.IMAGE_SIZE,
     fit: str = options.FIT,
+    labels: Path | None = options.LABELS,
     as_json: bool = options.JSON,
 ) -> None:
     """Make a site of what every feature map looks for (Fig. 2); killed, it goes on."""
@@ -45,7 +46,7 @@ def atlas(
     output.mkdir(parents=True, exist_ok=True)
     net = open_model(model, imports, image_size)
     with warnings_as_lines():
-        source = opened(data, output, net, not as_json, fit)
+        source = opened(data, output, net, not as_json, fit, labels)
         report_skipped([source])
         try:
             page = write_atlas(

@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     import keras
 
+    from zfkeras.data.labels import Labels
     from zfkeras.data.sources import Source
 
 DATA_HELP = "A folder CLASS/PICTURE, tfds:NAME/SPLIT, or generated:SPLIT (train or validation)."
@@ -23,12 +24,13 @@ def open_source(
     cache: Path | None,
     image_size: int,
     progress: bool,
-    class_names: tuple[str, ...] | None = None,
+    labels: "Labels | None" = None,
     fit: str = "crop",
 ) -> "Source":
     """The pictures that `data` stands for."""
-    from zfkeras.data.folders import image_folder
+    from zfkeras.data.folders import class_directories, image_folder
     from zfkeras.data.generated import generated
+    from zfkeras.data.labels import directories_of
     from zfkeras.data.sources import from_tfds
 
     kind, colon, rest = data.partition(":")
@@ -39,7 +41,11 @@ def open_source(
         return from_tfds(name, split, fit=fit)
     if kind == "generated":
         return replace(generated(rest or "train", image_size=image_size), fit=fit)
-    return image_folder(data, None, class_names, check, cache, progress, fit)
+    directories = None
+    if labels is not None:
+        directories = directories_of(labels, class_directories(Path(data)), data)
+    source = image_folder(data, None, directories, check, cache, progress, fit)
+    return source if labels is None else replace(source, class_names=labels.names)
 
 
 def report_skipped(sources: "Iterable[Source]") -> None:
@@ -54,15 +60,26 @@ def report_skipped(sources: "Iterable[Source]") -> None:
 
 
 def opened(
-    data: str, output: Path, net: "keras.Model", progress: bool, fit: str = "crop"
+    data: str,
+    output: Path,
+    net: "keras.Model",
+    progress: bool,
+    fit: str = "crop",
+    labels: Path | None = None,
 ) -> "Source":
-    """What `--data` stands for; the check of a folder's pictures is kept in `output`."""
+    """What `--data` stands for; the check of a folder's pictures is kept in `output`.
+
+    Its classes are called as a file of labels says.
+    """
     from zfkeras.data.inputs import input_size
+    from zfkeras.data.labels import read_labels, renamed_classes
     from zfkeras.data.stream import open_folder
 
     if data.startswith(("tfds:", "generated:")):
-        return open_source(data, True, None, input_size(net)[0], progress, fit=fit)
-    return open_folder(data, output / "checked.json", progress, fit)
+        source = open_source(data, True, None, input_size(net)[0], progress, fit=fit)
+    else:
+        source = open_folder(data, output / "checked.json", progress, fit)
+    return renamed_classes(source, None if labels is None else read_labels(labels))
 
 
 @contextmanager

@@ -77,7 +77,9 @@ IMPORT = typer.Option(
     [], "--import", help="Module or .py file that defines the model's own layers; repeatable."
 )
 LABELS = typer.Option(
-    None, callback=known_paths, help="Text file with the name of a class on each line."
+    None,
+    callback=known_paths,
+    help="Text file with the name of a class, or wnid and name, on each line.",
 )
 LAYERS = typer.Option("", help="Layers, with commas between.")
 CLASSES = typer.Option("", "--classes", help="Class, or one for each picture [default: predicted].")

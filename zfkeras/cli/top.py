@@ -42,6 +42,7 @@ def top(
     imports: list[str] = options.IMPORT,
     image_size: str = options.IMAGE_SIZE,
     fit: str = options.FIT,
+    labels: Path | None = options.LABELS,
     mirrored: bool = typer.Option(False, "--mirrored", help="Use all devices at once."),
     save_every: int = typer.Option(100, help="Batches between two savings."),
     as_json: bool = options.JSON,
@@ -57,7 +58,7 @@ def top(
     strategy = tf.distribute.MirroredStrategy() if mirrored else None
     with strategy.scope() if strategy else nullcontext(), warnings_as_lines():
         net = open_model(model, imports, image_size)
-        source = opened(data, output, net, not as_json, fit)
+        source = opened(data, output, net, not as_json, fit, labels)
         report_skipped([source])
         try:
             results = top_activations(

@@ -202,17 +202,18 @@ def evaluate(
     imports: list[str] = options.IMPORT,
     image_size: str = options.IMAGE_SIZE,
     fit: str = options.FIT,
+    labels: Path | None = options.LABELS,
     as_json: bool = options.JSON,
 ) -> None:
     """Measure top-1 and top-5 accuracy of a net on labelled pictures."""
     load_tensorflow()
     from zfkeras.data.inputs import input_size
-    from zfkeras.models.loading import load_class_names
+    from zfkeras.models.loading import load_labels
     from zfkeras.training import evaluation
 
     net = open_model(model, imports, image_size)
     source = open_source(
-        data, True, None, input_size(net)[0], not as_json, load_class_names(model), fit
+        data, True, None, input_size(net)[0], not as_json, load_labels(model, labels), fit
     )
     report_skipped([source])
     result = evaluation.evaluate(

@@ -55,7 +55,7 @@ def image_folder(
             "There is no such folder of pictures. Needed is a folder with one directory per "
             f"class. Received: path='{root}'"
         )
-    names = tuple(class_names) if class_names is not None else _class_directories(root)
+    names = tuple(class_names) if class_names is not None else class_directories(root)
     files = _pictures(root, members, names)
     skipped = _check(root, files, cache, progress) if check else ()
     bad = {skip.name for skip in skipped}
@@ -65,6 +65,10 @@ def image_folder(
             f"The folder holds no usable picture ({len(skipped)} were skipped). Needed are files "
             f"CLASS/PICTURE with endings {', '.join(EXTENSIONS)}. Received: path='{root}'"
         )
+    if class_names is None and members is None:
+        used = {file.split("/")[0] for file in files}
+        names, empty = _split(names, used)
+        skipped += tuple(Skipped(name, "it holds no picture, and is no class") for name in empty)
     labels = [names.index(file.split("/")[0]) for file in files]
     paths = [str(root / file) for file in files]
     keys = tf.data.Dataset.from_tensor_slices((paths, np.asarray(labels, np.int64)))
@@ -80,7 +84,12 @@ def _read(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.io.read_file(path), label
 
 
-def _class_directories(root: Path) -> tuple[str, ...]:
+def _split(names: Iterable[str], used: set[str]) -> tuple[tuple[str, ...], list[str]]:
+    return tuple(n for n in names if n in used), [n for n in names if n not in used]
+
+
+def class_directories(root: Path) -> tuple[str, ...]:
+    """The directories of a folder, but for hidden ones, sorted."""
     names = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
     names = [name for name in names if not hidden(name)]
     if not names:

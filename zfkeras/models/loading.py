@@ -7,6 +7,7 @@ import keras
 
 # Importing them registers our classes with Keras, which its loader needs.
 from zfkeras import constraints, layers
+from zfkeras.data.labels import Labels, read_labels
 from zfkeras.models.files import BUNDLED, check_model_file
 from zfkeras.models.weights import class_names
 from zfkeras.models.zfnet import ZFNet
@@ -88,8 +89,15 @@ def load_class_names(source: str | Path, labels: Path | None = None) -> tuple[st
         >>> load_class_names("somewhere/net.keras") is None
         True
     """
+    found = load_labels(source, labels)
+    return None if found is None else found.names
+
+
+def load_labels(source: str | Path, labels: Path | None = None) -> Labels | None:
+    """As `load_class_names`, with the numbers in WordNet where the file tells them."""
     if labels is None and str(source) in BUNDLED:
-        return class_names(str(source))
+        names = class_names(str(source))
+        return None if names is None else Labels(tuple(names), ("",) * len(names))
     beside = Path(source).with_name("labels.txt")
     if labels is None and not beside.is_file():
         return None
@@ -99,5 +107,4 @@ def load_class_names(source: str | Path, labels: Path | None = None) -> tuple[st
             "There is no such file of labels. Allowed is a text file with the name of a class on "
             f"each line. Received: labels='{file}'"
         )
-    # "-sig": editors on Windows put a mark in front.
-    return tuple(file.read_text(encoding="utf-8-sig").rstrip().splitlines())
+    return read_labels(file)
