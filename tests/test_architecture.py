@@ -15,6 +15,7 @@ LEVELS = {
     "files": 0,
     "types": 0,
     "deprecation": 0,
+    "validate": 0,
     "reading": 0,
     "fitting": 1,
     "image": 2,

@@ -299,7 +299,7 @@ def test_dense_layers_show_whole_images(tmp_path, rng):
 
 
 def test_bad_input_is_named(photos, site, tmp_path):
-    with pytest.raises(ValueError, match="at least 1 of each layer.*Received: maps=0"):
+    with pytest.raises(ValueError, match="whole number of at least 1. Received: maps=0"):
         write_atlas(net(), photos, tmp_path, maps=0)
     with pytest.raises(ValueError, match="data set is empty"):
         write_atlas(net(), photos[:0], tmp_path)

@@ -527,7 +527,7 @@ REFUSED = {
     "outside": ({"position": (0, 99)}, ValueError, r"columns 0 to .*\(0, 99\)"),
     "half": ({"position": (0, 1.5)}, ValueError, r"position=\(0, 1.5\)"),
     "triple": ({"position": (0, 1, 2)}, ValueError, r"position=\(0, 1, 2\)"),
-    "batch": ({"batch_size": 0}, ValueError, ">= 1.*batch_size=0"),
+    "batch": ({"batch_size": 0}, ValueError, "at least 1.*batch_size=0"),
 }
 
 

@@ -506,7 +506,7 @@ def test_refuses_images_layers_and_batches(chain):
         zf.project_units(deconv, images[:, 1:], "conv2", UNITS)
     with pytest.raises(ValueError, match="finite numbers.*Received"):
         zf.project_units(deconv, np.full_like(images, np.nan), "conv2", UNITS)
-    with pytest.raises(ValueError, match="`batch_size` must be an int >= 1. Received"):
+    with pytest.raises(ValueError, match="`batch_size` must be a whole number of"):
         zf.project_units(deconv, images, "conv2", UNITS, batch_size=0)
 
 

@@ -20,6 +20,7 @@ from zfkeras.data.inputs import Floats, check_images
 from zfkeras.data.pictures import Images
 from zfkeras.graph.predictor import Predictor
 from zfkeras.results import Result
+from zfkeras.validate import whole_number
 
 Integers = NDArray[np.int64]
 Masks = NDArray[np.bool_]
@@ -327,8 +328,8 @@ def _check(images: Floats, layers: tuple[str, ...], draws: int) -> None:
         raise ValueError(
             f"Images are compared in pairs: at least 2 are needed. Received: {len(images)} images"
         )
-    if not layers or draws < 0:
+    if not layers:
         raise ValueError(
-            "Expected one or more layers and 0 or more draws. "
-            f"Received: layers={layers!r}, draws={draws}"
+            f"No features to compare. Expected one or more layers. Received: layers={layers!r}"
         )
+    whole_number("draws", draws, low=0)

@@ -29,6 +29,7 @@ from zfkeras.graph.copies import FlatCopy
 from zfkeras.graph.feature_layers import last_maps
 from zfkeras.graph.predictor import Predictor
 from zfkeras.results import Result
+from zfkeras.validate import choice
 
 Integers = NDArray[np.int64]
 Explainer = Callable[[Floats, Integers], Floats]
@@ -203,8 +204,7 @@ def explainer(
 
 
 def _check_method(method: str) -> None:
-    if method not in METHODS:
-        raise ValueError(f"The method must be one of {METHODS}. Received: method={method!r}")
+    choice("method", method, METHODS)
 
 
 def _makers() -> dict[str, Callable[..., Explainer]]:

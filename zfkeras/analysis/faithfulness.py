@@ -23,6 +23,7 @@ from zfkeras.data.inputs import Floats, check_images
 from zfkeras.data.pictures import Images
 from zfkeras.graph.predictor import Predictor
 from zfkeras.results import Result
+from zfkeras.validate import whole_number
 
 Integers = NDArray[np.int64]
 
@@ -177,5 +178,4 @@ def _check(methods: tuple[str, ...], steps: int) -> None:
         raise ValueError(
             f"Expected one or more methods of {METHODS}, each once. Received: methods={methods!r}"
         )
-    if steps < 1:
-        raise ValueError(f"The curves need 1 step or more. Received: steps={steps!r}")
+    whole_number("steps", steps)

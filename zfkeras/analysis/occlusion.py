@@ -22,6 +22,7 @@ from zfkeras.data.pictures import Images
 from zfkeras.deconvnet.rules import Rules
 from zfkeras.graph.copies import weights_digest
 from zfkeras.graph.predictor import Predictor
+from zfkeras.validate import choice, whole_number
 
 Integers = NDArray[np.int64]
 
@@ -227,15 +228,8 @@ _INCREMENTALLY = {"incremental": sweep_exactly, "coarse": sweep_coarsely}
 
 
 def _check(method: str, batch_size: int) -> None:
-    if method not in ("plain", *_INCREMENTALLY):
-        raise ValueError(
-            'The method is unknown. Expected "plain", "incremental" or "coarse". '
-            f"Received: method={method!r}"
-        )
-    if batch_size < 1:
-        raise ValueError(
-            f"Batches need room. Expected 1 or more. Received: batch_size={batch_size}"
-        )
+    choice("method", method, ("plain", *_INCREMENTALLY))
+    whole_number("batch_size", batch_size)
 
 
 def _check_wanted(scores: bool | str, layer: str | None, softmax: bool | None) -> None:

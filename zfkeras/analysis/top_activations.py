@@ -31,6 +31,7 @@ from zfkeras.analysis.top_search import Searcher
 from zfkeras.data.stream import Batch, Dataset, Stream, stream
 from zfkeras.graph.feature_layers import convolutions
 from zfkeras.graph.walking import Step
+from zfkeras.validate import whole_number
 
 __all__ = [
     "TopActivations",
@@ -98,9 +99,10 @@ def top_activations(
         >>> top.values.shape, top.positions.shape, top.keys.shape, top.statistics.mean.shape
         ((4, 3), (4, 3, 2), (4, 3), (4,))
     """
-    searcher = Searcher(model, _layers(model, layers), _positive("k", k))
+    batch_size = whole_number("batch_size", batch_size)
+    searcher = Searcher(model, _layers(model, layers), whole_number("k", k))
     row = stream(dataset, searcher.graph.shapes[0][1:], scale, progress)
-    start, stop = _part(row, shard, _positive("batch_size", batch_size))
+    start, stop = _part(row, shard, batch_size)
     results = _empty_results(searcher, row, batch_size)
     if path is not None and Path(path).exists():
         results = _restored(path, results)
@@ -112,7 +114,7 @@ def top_activations(
         unit="batch",
         disable=not progress,
     )
-    saver = _Saver(path, _positive("save_every", save_every))
+    saver = _Saver(path, whole_number("save_every", save_every))
     with bar:
         for group in _grouped(row, batch_size, begin, stop, searcher.replicas):
             results, begin = _searched(searcher, results, group, begin)
@@ -141,12 +143,6 @@ def _layers(model: keras.Model, layers: Sequence[str] | None) -> list[str]:
             f"Received: layers={layers!r} for model '{model.name}'"
         )
     return names
-
-
-def _positive(name: str, value: int) -> int:
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}")
-    return int(value)
 
 
 def _part(row: Stream, shard: tuple[int, int], batch_size: int) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from zfkeras.files import write_atomically
 from zfkeras.graph.receptive_fields import field_or_reason
 from zfkeras.graph.walking import walk
 from zfkeras.types import Json
+from zfkeras.validate import whole_number
 
 
 def write_atlas(
@@ -88,7 +89,7 @@ def write_atlas(
     """
     graph, root = walk(model), Path(folder)
     size = picture_shape(model)
-    _check(maps)
+    maps = None if maps is None else whole_number("maps", maps)
     root.mkdir(parents=True, exist_ok=True)
     row = stream(dataset, size, progress=progress)
     results = top_activations(
@@ -115,13 +116,6 @@ def write_atlas(
         told.append(facts | {"data": site.write_layer(root, stem, top, drawn)})
         seen |= site.pictures(top, drawn)
     return site.write_index(root, title or model.name, results, told, seen, size[:2])
-
-
-def _check(maps: int | None) -> None:
-    if maps is not None and maps < 1:
-        raise ValueError(
-            f"`maps` must be at least 1 of each layer, or None for all. Received: maps={maps}"
-        )
 
 
 def _shown(top: TopActivations, maps: int | None) -> list[int]:

@@ -1,6 +1,5 @@
 """What users give the deconvnet to project, checked."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,6 @@ from zfkeras.graph.walking import IMAGES, Graph
 from zfkeras.types import Tensor
 
 Position = str | tuple[int, int]
-
-
-def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
-    """Raises unless `value` is one of those allowed."""
-    if value not in allowed:
-        raise ValueError(f"`{name}` must be one of {tuple(allowed)}. Received: {name}={value!r}")
 
 
 def check_pixels(images: Images, graph: Graph) -> np.ndarray:
@@ -90,12 +83,6 @@ def check_inside(position: Any, size: tuple[int, int], layer: str) -> tuple[int,
             f"columns 0 to {size[1] - 1}. Received: position={position!r}"
         )
     return row, column
-
-
-def check_batch_size(batch_size: object) -> None:
-    """Raises unless `batch_size` is a positive integer."""
-    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise ValueError(f"`batch_size` must be an int >= 1. Received: batch_size={batch_size!r}")
 
 
 def check_projections(pixels: np.ndarray, layer: str) -> None:

@@ -12,9 +12,7 @@ from tqdm import tqdm
 from zfkeras.data.pictures import Images
 from zfkeras.deconvnet.arguments import (
     Position,
-    check_batch_size,
     check_channels,
-    check_choice,
     check_inside,
     check_pixels,
     check_position,
@@ -26,6 +24,7 @@ from zfkeras.deconvnet.rules import METHODS, OVERLAPS, Rules, check_rules, descr
 from zfkeras.graph.walking import Graph, walk
 from zfkeras.results import Result
 from zfkeras.types import Tensor
+from zfkeras.validate import choice, whole_number
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,8 +96,8 @@ class DeconvNet:
                 "`DeconvNet` runs on TensorFlow: set KERAS_BACKEND=tensorflow and load the model "
                 f"again. Received: backend={keras.backend.backend()!r}"
             )
-        check_choice("rule", rule, METHODS)
-        check_choice("overlap", overlap, tuple(OVERLAPS))
+        choice("rule", rule, METHODS)
+        choice("overlap", overlap, OVERLAPS)
         self.graph: Graph = walk(model)
         check_rules(rules, self.graph.steps)
         self._choices = (rule, overlap, dict(rules or {}))
@@ -154,7 +153,7 @@ class DeconvNet:
         pixels = check_pixels(images, self.graph)
         wanted = check_channels(channels, way.depth, layer)
         position = check_position(position)
-        check_batch_size(batch_size)
+        whole_number("batch_size", batch_size)
         count = wanted if isinstance(wanted, int) else len(wanted)
         size = pixels.shape[1:]
         result = _empty(len(pixels), count, size, layer)

@@ -13,6 +13,7 @@ import numpy as np
 from zfkeras.graph.heads import SIGMOID, SOFTMAX, head_of
 from zfkeras.graph.walking import IMAGES, Step, walk
 from zfkeras.types import Tensor
+from zfkeras.validate import choice
 
 ORDERS = ("cascading", "independent")
 
@@ -117,8 +118,7 @@ def randomized(model: keras.Model, order: str, seed: int = 0) -> Iterator[str]:
     Yields:
         The name of each layer once it is shuffled.
     """
-    if order not in ORDERS:
-        raise ValueError(f"The order must be one of {ORDERS}. Received: order={order!r}")
+    choice("order", order, ORDERS)
     rng = np.random.default_rng(seed)
     saved = model.get_weights()
     try:

@@ -12,6 +12,7 @@ from zfkeras.data.pictures import Images
 from zfkeras.graph.heads import UNKNOWN, Head, checked_scores, head_of, reading
 from zfkeras.graph.walking import Graph, chosen_output, walk
 from zfkeras.types import Tensor
+from zfkeras.validate import whole_number
 
 
 class Prediction(NamedTuple):
@@ -157,10 +158,7 @@ def in_batches(
     function: Callable[[Tensor], Any], images: Floats, batch_size: int
 ) -> list[Floats | None]:
     """What a function answers to images, flat and joined over batches; None stays None."""
-    if batch_size < 1:
-        raise ValueError(
-            f"Batches need room. Expected 1 or more. Received: batch_size={batch_size}"
-        )
+    batch_size = whole_number("batch_size", batch_size)
     batches = [
         tf.nest.flatten(function(tf.constant(images[start : start + batch_size])))
         for start in range(0, len(images), batch_size)

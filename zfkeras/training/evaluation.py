@@ -15,6 +15,7 @@ from zfkeras.data.sources import Source
 from zfkeras.deprecation import renamed
 from zfkeras.graph.predictor import Predictor
 from zfkeras.results import Result
+from zfkeras.validate import whole_number
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -118,6 +119,7 @@ class Classifier:
     ) -> Evaluation:
         """Classifies all pictures of a source; see `evaluate`."""
         check_classes(self._shape_for(source), source)
+        whole_number("batch_size", batch_size)
         pictures = max(1, batch_size // self._crops)
         height, width, channels = self._shape
         batches = evaluation_batches(

@@ -11,7 +11,6 @@ from tqdm import tqdm
 from zfkeras.data.inputs import Floats
 from zfkeras.data.pictures import Images
 from zfkeras.deconvnet.arguments import (
-    check_batch_size,
     check_pixels,
     check_projections,
     check_units,
@@ -25,6 +24,7 @@ from zfkeras.deconvnet.local.projectors import (
     projector_of,
 )
 from zfkeras.results import Result
+from zfkeras.validate import whole_number
 
 BYTES_KEPT = 256 * 2**20  # of the forward passes of the images in work
 
@@ -112,7 +112,7 @@ class UnitJob:
     def __init__(
         self, way: BackwardPass, images: Images, units: ArrayLike, batch_size: int
     ) -> None:
-        check_batch_size(batch_size)
+        whole_number("batch_size", batch_size)
         self.images = np.asarray(images)
         self.graph, self.layer, self.batch_size = way.graph, way.layer, batch_size
         self.size = check_pixels(self.images[:0], way.graph).shape[1:]
