@@ -149,6 +149,180 @@ SMALL = {
 }
 
 
+def resnet_like():
+    """Strided blocks with a projected and a plain shortcut, BatchNorm, an explicit padding."""
+    pixels = keras.Input((43, 37, 3))
+    x = L.Conv2D(6, 7, 2, use_bias=False)(L.ZeroPadding2D(3)(pixels))
+    x = L.ReLU()(L.BatchNormalization(name="stem")(x))
+    x = L.MaxPooling2D(3, 2)(L.ZeroPadding2D(1, name="padded")(x))
+    for index, stride in enumerate([2, 1]):
+        y = L.Conv2D(8, 3, stride, padding="same", use_bias=False)(x)
+        y = L.Conv2D(8, 3, padding="same", use_bias=False)(L.ReLU()(L.BatchNormalization()(y)))
+        y = L.BatchNormalization()(y)
+        x = L.BatchNormalization()(L.Conv2D(8, 1, stride)(x)) if index == 0 else x
+        x = L.ReLU(name=f"block{index}")(L.Add(name=f"sum{index}")([x, y]))
+    return randomize(keras.Model(pixels, x))
+
+
+def vgg_like():
+    x = pixels = keras.Input((38, 45, 3))
+    for block, count in enumerate([2, 2, 3], 1):
+        for index in range(count):
+            x = L.Conv2D(
+                4 * block, 3, padding="same", activation=RELU, name=f"block{block}_{index}"
+            )(x)
+        x = L.MaxPooling2D(2, name=f"pool{block}")(x)
+    return randomize(keras.Model(pixels, x))
+
+
+# === Bodies: images to numbers, for a head of the test's ===
+
+
+@keras.saving.register_keras_serializable(package="test")
+class SpatialMean(L.Layer):
+    """A layer the engine does not know, and which is not local."""
+
+    def call(self, x):
+        return x - keras.ops.mean(x, axis=(1, 2), keepdims=True)
+
+
+@keras.saving.register_keras_serializable(package="test")
+class Shifted(L.ReLU):
+    """A subclass of a layer the engine knows, that does something else."""
+
+    def call(self, x):
+        return keras.ops.relu(keras.ops.roll(x, 1, axis=2))
+
+
+def conv(x, filters, size, strides=1, padding="same", activation="relu", **kwargs):
+    return L.Conv2D(filters, size, strides, padding, activation=activation, **kwargs)(x)
+
+
+def vgg_body(x):
+    for filters in (6, 9):
+        x = L.MaxPooling2D(2)(conv(conv(x, filters, 3), filters, 3))
+    x = L.Flatten()(conv(x, 12, 3, name="last"))
+    return L.Dense(16, activation="relu")(x)
+
+
+def squeezenet_body(x):
+    x = L.MaxPooling2D(3, 2)(conv(x, 8, 3, 2, "valid"))
+    for _ in range(2):
+        x = conv(x, 4, 1)
+        x = L.Concatenate()([conv(x, 8, 1), conv(x, 8, 3)])
+    x = L.MaxPooling2D(3, 2)(x)
+    return L.GlobalAveragePooling2D()(conv(x, 12, 1, name="last"))
+
+
+def resnet_body(x):
+    x = L.ZeroPadding2D(3)(x)
+    x = L.ReLU()(L.BatchNormalization()(conv(x, 8, 7, 2, "valid", None)))
+    x = L.MaxPooling2D(3, 2)(L.ZeroPadding2D(1)(x))
+    for strides, filters in ((1, 8), (2, 12)):
+        shortcut = L.BatchNormalization()(conv(x, filters, 1, strides, activation=None))
+        y = L.Activation("relu")(L.BatchNormalization()(conv(x, 6, 1, strides)))
+        y = L.Activation("relu")(L.BatchNormalization()(conv(y, 6, 3)))
+        y = L.BatchNormalization()(conv(y, filters, 1, activation=None))
+        x = L.Activation("relu")(L.Add()([shortcut, y]))
+    x = conv(x, 7, 3, name="last")
+    return L.GlobalAveragePooling2D()(x)
+
+
+def mobilenet_body(x):
+    x = L.ReLU(6.0)(L.BatchNormalization()(conv(x, 6, 3, 2, activation=None)))
+    for strides in (1, 2):
+        y = L.ReLU(6.0)(L.BatchNormalization()(conv(x, 12, 1, activation=None)))
+        y = L.ZeroPadding2D(((0, 1), (1, 2)))(y) if strides == 2 else y
+        y = L.DepthwiseConv2D(3, strides, "valid" if strides == 2 else "same")(y)
+        y = L.ReLU(6.0)(L.BatchNormalization()(y))
+        y = L.BatchNormalization()(conv(y, 6, 1, activation=None))
+        x = L.Add()([x, y]) if strides == 1 else y
+    x = L.SeparableConv2D(9, 3, padding="same", activation="silu", name="last")(x)
+    return L.GlobalAveragePooling2D(keepdims=True)(x)
+
+
+def odds_and_ends(x):
+    """Every other local layer, unequal windows and strides, and operations of keras.ops."""
+    x = L.Normalization(mean=[3, 4, 5], variance=[1, 2, 3])(x)
+    x = conv(x, 4, (3, 2), (1, 2), "valid", "tanh")
+    x = L.AveragePooling2D((2, 3), (1, 2), "same")(x)
+    y = conv(x, 6, 3, dilation_rate=2, activation="gelu", groups=2)
+    z = L.Dense(6, "softplus")(L.LayerNormalization()(x))
+    x = L.Multiply()([y, z]) + L.Maximum()([z, L.LeakyReLU()(y)])
+    x = L.PReLU("ones", shared_axes=[1, 2])(keras.ops.relu(x) * 0.5)
+    x = L.Cropping2D(((1, 0), (0, 2)))(L.UpSampling2D((2, 1))(x))
+    x = L.MaxPooling2D((3, 2), (2, 1), "same")(x)
+    x = L.Softmax(name="last")(L.Dropout(0.5)(x))
+    return L.Flatten()(L.AveragePooling2D(2)(x))
+
+
+def nested_body(x):
+    inner_input = keras.Input(x.shape[1:])
+    inner = keras.Model(inner_input, L.MaxPooling2D(2)(conv(inner_input, 6, 3)), name="in")
+    shared = L.Conv2D(6, 3, activation="relu", name="shared")
+    x = shared(shared(inner(x)) if x.shape[-1] == 6 else inner(x))
+    return L.Flatten()(conv(shared(x), 5, 2, name="last"))
+
+
+def unknown_layer(x):
+    x = L.MaxPooling2D(2)(conv(x, 6, 3))
+    return L.Flatten()(conv(SpatialMean()(conv(x, 6, 3)), 6, 3, 2, name="last"))
+
+
+def unknown_subclass(x):
+    return L.Flatten()(conv(Shifted()(conv(x, 6, 3, 2)), 6, 3, 2, name="last"))
+
+
+def unknown_activation(x):
+    def centred(x):
+        return keras.ops.relu(x - keras.ops.mean(x, axis=(1, 2), keepdims=True))
+
+    x = conv(conv(x, 6, 3, 2, activation=centred), 6, 3, name="last")
+    return L.Flatten()(L.Activation(centred)(x))
+
+
+def broadcast_rows(x):
+    """Maps of one row, multiplied with all rows of another."""
+    x = conv(x, 5, 3, 2)
+    row = conv(x, 5, (x.shape[1], 1), padding="valid", activation="sigmoid")
+    return L.Flatten()(L.Multiply(name="last")([x, row]))
+
+
+def normalised_and_raw(x):
+    """Convolutions that a normalisation follows but that others read, too."""
+    x = conv(x, 6, 3, 2, activation=None)
+    x = L.Add()([L.BatchNormalization()(x), x])
+    x = conv(x, 6, 3, activation=None, name="last")
+    return L.Flatten()(L.ReLU()(L.BatchNormalization()(x)))
+
+
+def position_dependent(x):
+    """Layers of known types that depend on the place, or on all of them."""
+    x = L.PReLU("uniform")(conv(x, 5, 3, 2))
+    x = L.GroupNormalization(1)(x)
+    gate = conv(L.GlobalAveragePooling2D(keepdims=True)(x), 5, 1, activation="sigmoid")
+    return L.GlobalMaxPooling2D()(L.Multiply(name="last")([x, gate]))
+
+
+BODIES = [
+    vgg_body,
+    squeezenet_body,
+    resnet_body,
+    mobilenet_body,
+    odds_and_ends,
+    nested_body,
+    unknown_layer,
+    unknown_subclass,
+    unknown_activation,
+    broadcast_rows,
+    normalised_and_raw,
+    position_dependent,
+]
+
+
+# === The developers' real nets and pictures ===
+
+
 def squeezenet(shared):
     """SqueezeNet v1.0 with its real ImageNet weights, raw RGB in, 1000 scores out."""
     weights = np.load(shared / "weights" / "squeezenet_v1_0_deepcompressed.npz", allow_pickle=False)

@@ -19,153 +19,13 @@ from zfkeras.analysis.incremental.sweep import Lines, Sweep
 from zfkeras.analysis.painting import centres, occlude
 from zfkeras.regions.windows import Spans, Window, Windows
 
+from networks import BODIES, conv, squeezenet_body, vgg_body
+
 layers = keras.layers
 CLASSES = 5
 
 
-@keras.saving.register_keras_serializable(package="test")
-class SpatialMean(layers.Layer):
-    """A layer the engine does not know, and which is not local."""
-
-    def call(self, x):
-        return x - keras.ops.mean(x, axis=(1, 2), keepdims=True)
-
-
-@keras.saving.register_keras_serializable(package="test")
-class Shifted(layers.ReLU):
-    """A subclass of a layer the engine knows, that does something else."""
-
-    def call(self, x):
-        return keras.ops.relu(keras.ops.roll(x, 1, axis=2))
-
-
 # === Nets ===
-
-
-def conv(x, filters, size, strides=1, padding="same", activation="relu", **kwargs):
-    return layers.Conv2D(filters, size, strides, padding, activation=activation, **kwargs)(x)
-
-
-def vgg_like(x):
-    for filters in (6, 9):
-        x = layers.MaxPooling2D(2)(conv(conv(x, filters, 3), filters, 3))
-    x = layers.Flatten()(conv(x, 12, 3, name="last"))
-    return layers.Dense(16, activation="relu")(x)
-
-
-def squeezenet_like(x):
-    x = layers.MaxPooling2D(3, 2)(conv(x, 8, 3, 2, "valid"))
-    for _ in range(2):
-        x = conv(x, 4, 1)
-        x = layers.Concatenate()([conv(x, 8, 1), conv(x, 8, 3)])
-    x = layers.MaxPooling2D(3, 2)(x)
-    return layers.GlobalAveragePooling2D()(conv(x, 12, 1, name="last"))
-
-
-def resnet_like(x):
-    x = layers.ZeroPadding2D(3)(x)
-    x = layers.ReLU()(layers.BatchNormalization()(conv(x, 8, 7, 2, "valid", None)))
-    x = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(x))
-    for strides, filters in ((1, 8), (2, 12)):
-        shortcut = layers.BatchNormalization()(conv(x, filters, 1, strides, activation=None))
-        y = layers.Activation("relu")(layers.BatchNormalization()(conv(x, 6, 1, strides)))
-        y = layers.Activation("relu")(layers.BatchNormalization()(conv(y, 6, 3)))
-        y = layers.BatchNormalization()(conv(y, filters, 1, activation=None))
-        x = layers.Activation("relu")(layers.Add()([shortcut, y]))
-    x = conv(x, 7, 3, name="last")
-    return layers.GlobalAveragePooling2D()(x)
-
-
-def mobilenet_like(x):
-    x = layers.ReLU(6.0)(layers.BatchNormalization()(conv(x, 6, 3, 2, activation=None)))
-    for strides in (1, 2):
-        y = layers.ReLU(6.0)(layers.BatchNormalization()(conv(x, 12, 1, activation=None)))
-        y = layers.ZeroPadding2D(((0, 1), (1, 2)))(y) if strides == 2 else y
-        y = layers.DepthwiseConv2D(3, strides, "valid" if strides == 2 else "same")(y)
-        y = layers.ReLU(6.0)(layers.BatchNormalization()(y))
-        y = layers.BatchNormalization()(conv(y, 6, 1, activation=None))
-        x = layers.Add()([x, y]) if strides == 1 else y
-    x = layers.SeparableConv2D(9, 3, padding="same", activation="silu", name="last")(x)
-    return layers.GlobalAveragePooling2D(keepdims=True)(x)
-
-
-def odds_and_ends(x):
-    """Every other local layer, unequal windows and strides, and operations of keras.ops."""
-    x = layers.Normalization(mean=[3, 4, 5], variance=[1, 2, 3])(x)
-    x = conv(x, 4, (3, 2), (1, 2), "valid", "tanh")
-    x = layers.AveragePooling2D((2, 3), (1, 2), "same")(x)
-    y = conv(x, 6, 3, dilation_rate=2, activation="gelu", groups=2)
-    z = layers.Dense(6, "softplus")(layers.LayerNormalization()(x))
-    x = layers.Multiply()([y, z]) + layers.Maximum()([z, layers.LeakyReLU()(y)])
-    x = layers.PReLU("ones", shared_axes=[1, 2])(keras.ops.relu(x) * 0.5)
-    x = layers.Cropping2D(((1, 0), (0, 2)))(layers.UpSampling2D((2, 1))(x))
-    x = layers.MaxPooling2D((3, 2), (2, 1), "same")(x)
-    x = layers.Softmax(name="last")(layers.Dropout(0.5)(x))
-    return layers.Flatten()(layers.AveragePooling2D(2)(x))
-
-
-def nested(x):
-    inner_input = keras.Input(x.shape[1:])
-    inner = keras.Model(inner_input, layers.MaxPooling2D(2)(conv(inner_input, 6, 3)), name="in")
-    shared = layers.Conv2D(6, 3, activation="relu", name="shared")
-    x = shared(shared(inner(x)) if x.shape[-1] == 6 else inner(x))
-    return layers.Flatten()(conv(shared(x), 5, 2, name="last"))
-
-
-def unknown_layer(x):
-    x = layers.MaxPooling2D(2)(conv(x, 6, 3))
-    return layers.Flatten()(conv(SpatialMean()(conv(x, 6, 3)), 6, 3, 2, name="last"))
-
-
-def unknown_subclass(x):
-    return layers.Flatten()(conv(Shifted()(conv(x, 6, 3, 2)), 6, 3, 2, name="last"))
-
-
-def unknown_activation(x):
-    def centred(x):
-        return keras.ops.relu(x - keras.ops.mean(x, axis=(1, 2), keepdims=True))
-
-    x = conv(conv(x, 6, 3, 2, activation=centred), 6, 3, name="last")
-    return layers.Flatten()(layers.Activation(centred)(x))
-
-
-def broadcast_rows(x):
-    """Maps of one row, multiplied with all rows of another."""
-    x = conv(x, 5, 3, 2)
-    row = conv(x, 5, (x.shape[1], 1), padding="valid", activation="sigmoid")
-    return layers.Flatten()(layers.Multiply(name="last")([x, row]))
-
-
-def normalised_and_raw(x):
-    """Convolutions that a normalisation follows but that others read, too."""
-    x = conv(x, 6, 3, 2, activation=None)
-    x = layers.Add()([layers.BatchNormalization()(x), x])
-    x = conv(x, 6, 3, activation=None, name="last")
-    return layers.Flatten()(layers.ReLU()(layers.BatchNormalization()(x)))
-
-
-def position_dependent(x):
-    """Layers of known types that depend on the place, or on all of them."""
-    x = layers.PReLU("uniform")(conv(x, 5, 3, 2))
-    x = layers.GroupNormalization(1)(x)
-    gate = conv(layers.GlobalAveragePooling2D(keepdims=True)(x), 5, 1, activation="sigmoid")
-    return layers.GlobalMaxPooling2D()(layers.Multiply(name="last")([x, gate]))
-
-
-NETS = [
-    vgg_like,
-    squeezenet_like,
-    resnet_like,
-    mobilenet_like,
-    odds_and_ends,
-    nested,
-    unknown_layer,
-    unknown_subclass,
-    unknown_activation,
-    broadcast_rows,
-    normalised_and_raw,
-    position_dependent,
-]
 
 
 def finished(body, shape=(41, 30, 3)):
@@ -228,7 +88,7 @@ def assert_equal(model, images, patch_size, strides, layer, *, batch_size=64, **
 # === Exactness ===
 
 
-@pytest.mark.parametrize("body", NETS, ids=lambda body: body.__name__)
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.__name__)
 def test_as_the_plain_way(body):
     model = finished(body)
     assert_equal(model, some_images(model, 2), (9, 12), (5, 7), "last")
@@ -261,17 +121,17 @@ def test_the_papers_nets(name, arguments):
     ],
 )
 def test_any_occluder(patch_size, strides):
-    model = finished(vgg_like, (21, 14, 3))
+    model = finished(vgg_body, (21, 14, 3))
     assert_equal(model, some_images(model), patch_size, strides, "last", fill_value=[0, 300, -20])
 
 
 def test_an_occluder_that_shows_a_picture():
-    model = finished(vgg_like)
+    model = finished(vgg_body)
     assert_equal(model, some_images(model, 2), (9, 12), (5, 7), "last", fill_value="blur")
 
 
 def test_one_traced_graph_shows_colours_and_pictures():
-    model = finished(vgg_like)
+    model = finished(vgg_body)
     (image,) = some_images(model)
     sweep = Sweep(model, (41, 30), centres(41, 9, 5), centres(30, 9, 5), (9, 9))
     (task,), clean = sweep.tasks(), sweep.clean(image)
@@ -296,12 +156,12 @@ def test_maps_down_to_one_pixel(shape):
 
 
 def test_batch_size_changes_nothing():
-    model = finished(squeezenet_like)
+    model = finished(squeezenet_body)
     assert_equal(model, some_images(model), 9, 4, "last", batch_size=2)
 
 
 def test_tasks_shrink_with_the_batch_size():
-    model = finished(vgg_like)
+    model = finished(vgg_body)
     rows, columns = centres(41, 9, 2), centres(30, 9, 2)
 
     def places(batch_size):
@@ -317,7 +177,7 @@ def test_tasks_shrink_with_the_batch_size():
 
 
 def test_a_layer_alone_is_as_with_the_scores():
-    model = finished(vgg_like)
+    model = finished(vgg_body)
     (image,) = some_images(model)
     rows, columns = centres(41, 9, 5), centres(30, 9, 5)
     fill = np.float32([128, 128, 128])
@@ -336,7 +196,7 @@ def test_a_layer_alone_is_as_with_the_scores():
 
 
 def test_a_dense_layer_and_the_pixels_themselves():
-    model = finished(vgg_like)
+    model = finished(vgg_body)
     assert_equal(model, some_images(model), 9, 5, "scores")
     assert_equal(model, some_images(model), 9, 5, "scaled")
 
@@ -359,7 +219,7 @@ def test_half_precision_runs_whole():
 
 
 def test_probabilities_are_a_softmax():
-    model = finished(vgg_like)
+    model = finished(vgg_body)
     images = some_images(model)
     plain, ours = (
         zf.occlusion(model, images, 9, 5, method=method) for method in ("plain", "incremental")
@@ -410,7 +270,7 @@ def test_random_chains(plan, size, patch, data):
 
 
 def test_only_the_boxes_are_computed():
-    model = finished(vgg_like, (64, 60, 3))
+    model = finished(vgg_body, (64, 60, 3))
     sweep = Sweep(model, (64, 60), centres(64, 8, 4), centres(60, 8, 4), (8, 8))
     kinds = [type(step.operation).__name__ for step in sweep._locals.values()]
     assert kinds.count("Convolution") == 5
@@ -573,7 +433,7 @@ def test_progress_counts_places(method, capsys, monkeypatch):
 
 
 def test_coarse_says_nothing_of_error_where_it_looked_at_everything():
-    model = finished(vgg_like)
+    model = finished(vgg_body)
     found = zf.occlusion(model, some_images(model), (41, 30), (40, 29), method="coarse")
     assert found.evaluated.shape == (1, 2, 2)
     assert found.evaluated.all()
@@ -631,7 +491,7 @@ def test_restless_cells_are_those_with_a_step():
 
 
 def test_sub_grids_need_no_new_trace():
-    model = finished(vgg_like)
+    model = finished(vgg_body)
     rows, columns = centres(41, 9, 5), centres(30, 9, 5)
     sweep = Sweep(model, (41, 30), rows, columns, (9, 9))
     clean, fill = sweep.clean(some_images(model)[0]), np.float32([9, 9, 9])

@@ -37,32 +37,6 @@ def conv(name="conv", **kwargs):
     return L.Conv2D(6, 3, activation=RELU, name=name, **kwargs)
 
 
-def resnet_block():
-    """Strided blocks with a projected and a plain shortcut, BatchNorm, an explicit padding."""
-    pixels = keras.Input((43, 37, 3))
-    x = L.Conv2D(6, 7, 2, use_bias=False)(L.ZeroPadding2D(3)(pixels))
-    x = L.ReLU()(L.BatchNormalization(name="stem")(x))
-    x = L.MaxPooling2D(3, 2)(L.ZeroPadding2D(1, name="padded")(x))
-    for index, stride in enumerate([2, 1]):
-        y = L.Conv2D(8, 3, stride, padding="same", use_bias=False)(x)
-        y = L.Conv2D(8, 3, padding="same", use_bias=False)(L.ReLU()(L.BatchNormalization()(y)))
-        y = L.BatchNormalization()(y)
-        x = L.BatchNormalization()(L.Conv2D(8, 1, stride)(x)) if index == 0 else x
-        x = L.ReLU(name=f"block{index}")(L.Add(name=f"sum{index}")([x, y]))
-    return networks.randomize(keras.Model(pixels, x))
-
-
-def vgg_like():
-    x = pixels = keras.Input((38, 45, 3))
-    for block, count in enumerate([2, 2, 3], 1):
-        for index in range(count):
-            x = L.Conv2D(
-                4 * block, 3, padding="same", activation=RELU, name=f"block{block}_{index}"
-            )(x)
-        x = L.MaxPooling2D(2, name=f"pool{block}")(x)
-    return networks.randomize(keras.Model(pixels, x))
-
-
 def units_around(model, deconv, images, layer):
     """The four corners, the borders' middles and the centre, each of one or two channels."""
     _, height, width, depth = model.get_layer(layer).output.shape
@@ -133,7 +107,7 @@ def test_alexnet_with_its_groups(layer):
     "layer", [f"block{b}_{i}" for b, count in enumerate([2, 2, 3], 1) for i in range(count)]
 )
 def test_vgg(layer):
-    check(vgg_like(), layer)
+    check(networks.vgg_like(), layer)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +120,7 @@ def test_squeezenet_like(layer):
 @pytest.mark.parametrize("rule", ["deconvnet", "guided", "gradient"])
 @pytest.mark.parametrize("layer", ["stem", "sum0", "block1"])
 def test_residual_blocks(layer, rule):
-    check(resnet_block(), layer, rule=rule)
+    check(networks.resnet_like(), layer, rule=rule)
 
 
 TAILS = {
