@@ -123,7 +123,9 @@ def names_in(annotation):
 
 def test_every_public_name_exists_and_is_documented():
     for name in zfkeras.__all__:
-        assert name == "__version__" or getattr(zfkeras, name).__doc__, name
+        text = "" if name == "__version__" else getattr(zfkeras, name).__doc__
+        assert name == "__version__" or text, name
+        assert not (text or "").startswith(f"{name}("), f"{name}: only what a dataclass writes"
 
 
 def test_an_unknown_name_is_an_attribute_error():

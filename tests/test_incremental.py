@@ -15,8 +15,11 @@ from tqdm import tqdm
 
 import zfkeras as zf
 from zfkeras.analysis.incremental import coarse, partitions, run
+from zfkeras.analysis.incremental.layers import stages
+from zfkeras.analysis.incremental.operations import Operation
 from zfkeras.analysis.incremental.sweep import Lines, Sweep
 from zfkeras.analysis.painting import centres, occlude
+from zfkeras.graph.walking import walk
 from zfkeras.regions.windows import Spans, Window, Windows
 
 from networks import BODIES, conv, squeezenet_body, vgg_body
@@ -216,6 +219,10 @@ def test_half_precision_runs_whole():
         for method in ("plain", "incremental")
     )
     np.testing.assert_allclose(ours.probabilities, plain.probabilities, atol=1e-2)
+    graph = walk(model)
+    kinds = {step.path: [s.operation for s in stages(step, graph.shapes)] for step in graph.steps}
+    assert kinds["last"] == [Operation]
+    assert all(Operation not in found for path, found in kinds.items() if "rescaling" in path)
 
 
 def test_probabilities_are_a_softmax():
@@ -225,6 +232,14 @@ def test_probabilities_are_a_softmax():
         zf.occlusion(model, images, 9, 5, method=method) for method in ("plain", "incremental")
     )
     np.testing.assert_allclose(ours.probabilities, plain.probabilities, atol=1e-5)
+    clean = keras.ops.softmax(model.predict(images, verbose=0)).numpy()
+    np.testing.assert_allclose(ours.baseline_probabilities, clean.max(1, keepdims=True), rtol=1e-5)
+    # Where the occluder hides what is in its colour already, nothing changes: still a softmax.
+    hidden = images.copy()
+    top, left, size = int(ours.rows[2]) - 4, int(ours.columns[3]) - 4, 9
+    hidden[:, top : top + size, left : left + size] = 128
+    seen = keras.ops.softmax(model.predict(hidden, verbose=0)).numpy()
+    np.testing.assert_allclose(ours.probabilities[0, 2, 3, 0], seen[0, clean.argmax()], rtol=1e-4)
     assert ours.activation is None
 
 
@@ -352,6 +367,8 @@ import re
 import keras
 import numpy as np
 from zfkeras.analysis.incremental import partitions
+from zfkeras.analysis.incremental.layers import stages
+from zfkeras.analysis.incremental.operations import Operation
 from zfkeras.analysis.incremental.sweep import Sweep
 from zfkeras.analysis.painting import centres
 
