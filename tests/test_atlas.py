@@ -155,12 +155,12 @@ def test_winners_of_another_rule_are_projected_anew(data, site, tmp_path, choice
 
 def test_a_page_says_why_its_layer_is_shown_with_whole_images(data, tmp_path):
     pixels = keras.Input((*SIZE, 3))
-    turned = keras.layers.Permute((2, 1, 3))(pixels)
+    turned = keras.layers.Permute((2, 1, 3), name="turned")(pixels)
     conv = keras.layers.Conv2D(3, 5, 2, activation="relu", name="conv")(turned)
     write_atlas(keras.Model(pixels, conv), data, tmp_path, k=2, rules={"permute": back})
     (layer,) = told(tmp_path, "index.js")["layers"]
     assert layer["field"] is None
-    assert "layer 'permute'" in layer["why"]
+    assert "layer 'turned'" in layer["why"]
 
 
 def back(_, signal):
