@@ -682,3 +682,17 @@ def test_warm_up_records_equal_tensorflow_servings(tmp_path):
     np.testing.assert_array_equal(read["x"], inputs["x"])
     assert read["t"].tolist() == [b"a", b"\xff"]
     assert list(warmup.read(tmp_path / "nowhere")) == []
+
+
+@pytest.mark.parametrize("depth", [5, 15, 16, 17, 33, 64, 500, 990, 5_000, 100_000])
+@pytest.mark.parametrize(
+    "body", ["{inside}", '{{"instances": {inside}}}', '{{"inputs": {inside}}}',
+             '{{"instances": [{{"pixels": {inside}}}]}}'],
+)  # fmt: skip
+def test_nested_lists_are_a_bad_request(served, body, depth):
+    """However deep: 400, never 500, and the server answers the next."""
+    for inside in ("[" * depth + "]" * depth, "[" * depth + "1.0" + "]" * depth, "[" * depth):
+        url = f"{served}/v1/models/zfnet:predict"
+        answer = httpx.post(url, content=body.format(inside=inside), timeout=60)
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["error"]

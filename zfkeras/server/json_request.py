@@ -251,11 +251,18 @@ def _pack(leaves: list[Any], dtype: Any) -> np.ndarray:
     return np.array(leaves, dtype=dtype)
 
 
+_MOST_LEVELS = 16  # twice as many crash TensorFlow; no input of an exported model has more than 4
+
+
 def _shape(value: object) -> list[int]:
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
         value = value[0] if value else None
+    if len(shape) > _MOST_LEVELS:
+        raise ServingError(
+            f"Encountered list at unexpected level: {_MOST_LEVELS} expected < {_MOST_LEVELS}"
+        )
     return shape
 
 
