@@ -287,7 +287,7 @@ def test_first_layer_places_its_filter(rng):
 
 
 def test_positively_homogeneous(chain, projector, pictures):
-    """C3.2: the picture scales with the activation it starts from, and vanishes with it."""
+    """The picture scales with the activation it starts from, and vanishes with it."""
     head = chain.get_layer("logits")
     way = projector._way("conv3")
     maps, kept = way.up(tf.constant(pictures))
@@ -304,14 +304,14 @@ def test_positively_homogeneous(chain, projector, pictures):
 
 
 def test_signed_and_not_rectified(projector, pictures):
-    """C2.6."""
+    """The last step down is not rectified."""
     pixels = projector.project(pictures, "conv3").pixels
     assert (pixels.min((1, 2, 3, 4)) < 0).all()
     assert (pixels.max((1, 2, 3, 4)) > 0).all()
 
 
 def test_biases_work_on_the_way_up_alone(chain, pictures):
-    """C2.4, J12: with the same switches and start, another bias gives the same picture."""
+    """With the same switches and start, another bias gives the same picture."""
     first = zf.DeconvNet(chain)._way("conv3")
     maps, kept = first.up(tf.constant(pictures))
     rows = [None, tf.constant([1, 2, 3]), None]
@@ -324,7 +324,7 @@ def test_biases_work_on_the_way_up_alone(chain, pictures):
 
 
 def test_normalization_is_identity_on_the_way_down(chain, projector, pictures):
-    """C2.5, J8: its constants have no effect there, and only there."""
+    """Its constants have no effect there, and only there."""
     way = projector._way("conv2")
     maps, kept = way.up(tf.constant(pictures))
     before = way.down(maps, kept, None, tf.constant([1, 2, 3]), None).numpy()
@@ -378,7 +378,7 @@ def test_each_choice_changes_the_result(chain, projector, pictures):
 
 
 def test_overlapping_windows_sum_or_overwrite():
-    """J3: four 3x3 windows share the peak of a 5x5 map."""
+    """Four 3x3 windows share the peak of a 5x5 map."""
     pixels = keras.Input((5, 5, 1))
     model = keras.Model(pixels, keras.layers.MaxPooling2D(3, 2, name="pool")(pixels))
     image = np.zeros((1, 5, 5, 1), "float32")

@@ -40,9 +40,9 @@ def test_cited_sections_exist():
 
 
 def test_nothing_cites_the_developers_notes():
-    cited = re.compile(
-        r"\b[sS]pec [A-K]\d?\b|\b(design|house|spec|pitfalls|peers|performance)\.md\b"
-    )
+    numbered = r"\b[sS]pec ([A-K]\d?|\d\.\d)\b|\b[A-K]\d\.\d\b|\bJ\d+\b"
+    files = r"\b(design|house|spec|pitfalls|peers|performance)\.md\b"
+    cited = re.compile(f"{numbered}|{files}")
     for path in [*programs(), *PAGES]:
         match = cited.search(path.read_text())
         assert match is None, f"{path}: {match and match[0]}"

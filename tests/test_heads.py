@@ -223,7 +223,7 @@ def test_layers_alone_need_no_head(images):
 
 @pytest.mark.parametrize("batch_size", [0, -3])
 def test_a_batch_holds_something(batch_size, images):
-    with pytest.raises(ValueError, match=f"1 or more.*batch_size={batch_size}"):
+    with pytest.raises(ValueError, match=f"at least 1.*batch_size={batch_size}"):
         zf.Predictor(ALL["logits"]())(images, batch_size)
 
 

@@ -113,7 +113,7 @@ def test_every_argument_of_the_normalization_matters(rng, change):
 
 
 def test_normalization_fixture_of_cuda_convnet():
-    """A4.3, with alpha divided by the number of channels."""
+    """With alpha divided by the number of channels."""
     a = np.float32([10, 20, 30, 40, 50, 60])
     np.testing.assert_allclose(
         LocalResponseNormalization(alpha_is_per_element=False)(a[None])[0],

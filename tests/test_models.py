@@ -20,7 +20,7 @@ ZFNET_MEAN = 224 * 224 * 3
 
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
 def test_zfnet_layer_by_layer(alignment):
-    """A2.4."""
+    """Parameters and multiply-adds of each layer (method.md, The nets)."""
     rows = ALIGNMENTS[alignment].count(*IMAGENET)
     assert rows == [
         ("conv1", (110, 110, 96), 14_208, 170_755_200),
@@ -79,7 +79,7 @@ def test_zfnet_with_other_heads(classes, parameters):
 
 
 def test_wider_middle_layers_are_an_edit_of_the_data():
-    """A2.5: ZFNet (b)."""
+    """The paper's larger net, of 512, 1024 and 512 maps."""
     wide = {3: 512, 4: 1024, 5: 512}
     convs = tuple(dataclasses.replace(c, filters=wide.get(c.index, c.filters)) for c in ZFNET.convs)
     b = dataclasses.replace(ZFNET, convs=convs)
@@ -87,7 +87,7 @@ def test_wider_middle_layers_are_an_edit_of_the_data():
 
 
 def test_rounding_down_everywhere_is_not_the_papers_net():
-    """A2.3's negative test: without ceil mode fc6 would see 6400 inputs, not 9216."""
+    """Without ceil mode fc6 would see 6400 inputs, not 9216."""
     sizes = [224]
     for window, stride in ((7, 2), (3, 2), (5, 2), (3, 2)):
         sizes.append((sizes[-1] - window) // stride + 1)
@@ -136,7 +136,7 @@ def test_counts_equal_built_models(width, shape):
 
 
 def test_the_alignments_differ_by_one_pixel(rng):
-    """A2.3: the cuda-convnet net sees at x what the symmetric one sees one pixel before."""
+    """The cuda-convnet net sees at x what the symmetric one sees one pixel before."""
     image = rng.uniform(0, 255, size=(1, 65, 66, 3)).astype("float32")
     nets = [
         zf.ZFNet(alignment=a, include_top=False, input_shape=(64, 65, 3), width=0.1)
@@ -172,7 +172,7 @@ def test_the_first_layer_against_loops(rng):
 
 
 def test_grouped_convolution_is_two_halves_side_by_side(rng):
-    """A1.3."""
+    """Two groups are two convolutions, of half of the maps each."""
     model = zf.AlexNet(classes=3, input_shape=(80, 64, 3), width=0.1, fc_units=4)
     conv = model.get_layer("conv2")
     x = rng.normal(size=(1, *conv.input.shape[1:])).astype("float32")
@@ -189,7 +189,7 @@ def test_grouped_convolution_is_two_halves_side_by_side(rng):
 
 @pytest.mark.parametrize("name", ["ZFNet", "AlexNet"])
 def test_the_papers_initial_weights(name):
-    """B1.2, B2.2, J17: N(0, 0.01²) everywhere; Krizhevsky's biases of one."""
+    """N(0, 0.01²) everywhere; Krizhevsky's biases of one."""
     model = getattr(zf, name)(5, (64, 64, 3), 0.5, fc_units=256, kernel_initializer="paper")
     for layer in model.layers:
         if layer.name.startswith(("conv", "fc")) and layer.weights:

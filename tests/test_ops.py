@@ -61,7 +61,7 @@ def test_pooling_with_unknown_sizes_equals_loops(rng, padding):
 
 
 def test_switches_of_negative_maps_never_point_into_the_padding():
-    """J5: padding must lose against every pixel, so it is -inf and not 0."""
+    """Padding must lose against every pixel, so it is -inf and not 0."""
     x = np.full((1, 4, 4, 1), -5.0, "float32")
     for padding in ("same", "ceil"):
         values, switches = ops.max_pool_with_argmax(x, (3, 3), (2, 2), padding)
@@ -70,7 +70,7 @@ def test_switches_of_negative_maps_never_point_into_the_padding():
 
 
 def test_ties_go_to_the_first_in_row_major_order():
-    """J4."""
+    """Of equal maxima the first counts (method.md, Unpooling)."""
     _, switches = ops.max_pool_with_argmax(np.zeros((1, 6, 6, 1), "float32"), (3, 3), (3, 3))
     np.testing.assert_array_equal(switches[0, :, :, 0], [[0, 3], [18, 21]])
 
@@ -98,7 +98,7 @@ def test_unpooling_equals_loops(rng, window, stride, padding, overlap):
 
 
 def test_unpooling_by_sum_is_the_adjoint_of_pooling(rng):
-    """J3: to the bit what TensorFlow's own gradient of max pooling gives."""
+    """To the bit what TensorFlow's own gradient of max pooling gives."""
     x, upstream = draw(rng, 2, 9, 12, 5), draw(rng, 2, 4, 5, 5)
     with tf.GradientTape() as tape:
         variable = tf.Variable(x)
@@ -188,7 +188,7 @@ def test_normalization_equals_loops(radius, bias, alpha, beta):
 
 
 def test_normalization_fixture_of_the_spec():
-    """A4.3."""
+    """Numbers worked out by hand."""
     a = np.float32([10, 20, 30, 40, 50, 60])
     np.testing.assert_allclose(
         ops.local_response_normalization(a),

@@ -170,7 +170,7 @@ gradient = Rule(_gradient, reads=("inputs",))
 deconvnet's way down only where the layer is no nonlinearity."""
 
 unpool = Rule(_unpool, reads=("inputs",))
-"""Max pooling: each value to where its switch points, windows that share one adding up (J3)."""
+"""Max pooling: each value to where its switch points, windows that share one adding up."""
 
 global_unpool = Rule(_global_unpool, reads=("inputs",))
 """Global max pooling: all signal to the first maximum of each channel."""

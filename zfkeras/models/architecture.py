@@ -98,7 +98,7 @@ class Architecture:
     def count(self, input_shape: Sequence[int], classes: int) -> list[Row]:
         """Output shape, parameters and multiply-adds of each layer with weights.
 
-        Multiply-adds are those of convolutions and dense layers for one image (spec 0.3).
+        Multiply-adds are those of convolutions and dense layers for one image.
 
         Raises:
             ValueError: `input_shape` is too small for the layers.
