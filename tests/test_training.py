@@ -1,5 +1,6 @@
 """Training: recipes, schedules, exact resume after a kill, two devices, divergence."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -11,14 +12,16 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from zfkeras import image
 from zfkeras.data.folders import image_folder
 from zfkeras.data.generated import generated
-from zfkeras.data.sources import from_arrays
+from zfkeras.data.sources import Source, from_arrays
 from zfkeras.layers import PixelMean
 from zfkeras.models.zfnet import ZFNet
 from zfkeras.training import fit as training
+from zfkeras.training.fingerprint import fingerprint
 from zfkeras.training.optimizer import CoupledSGD
 from zfkeras.training.recipes import RECIPES, Recipe, recipe
 
@@ -393,6 +396,32 @@ def test_relabelled_arrays_are_another_run(tmp_path):
     run(from_arrays(images, labels, "abc"), tmp_path / "run")
     with pytest.raises(ValueError, match="another files and labels"):
         run(from_arrays(images, labels[::-1], "abc"), tmp_path / "run")
+
+
+def test_pictures_in_the_keys_are_not_read_to_tell_a_run():
+    """A TFDS of a million pictures would be read from end to end before the first step."""
+
+    def read():
+        raise AssertionError("the pictures were read")
+        yield
+
+    spec = (tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.int64))
+    keys = tf.data.Dataset.from_generator(read, output_signature=spec)
+    source = Source(keys, lambda *key: key, ("a", "b", "c"), 9, "tfds:some/train")
+    assert source.keys_hold_pictures
+    settings = recipe("krizhevsky", schedule="cosine")
+    found = [fingerprint(little(), each, settings, seed=0) for each in
+             (source, dataclasses.replace(source, name="tfds:some/validation"))]  # fmt: skip
+    assert found[0]["files and labels"] != found[1]["files and labels"]
+
+
+def test_keys_of_folders_and_arrays_are_light(tmp_path):
+    arrays = from_arrays(np.zeros((3, 4, 5, 3), np.uint8), np.arange(3), "abc")
+    folder = image_folder(folder_of(tmp_path / "data", (1, 1)))
+    assert not arrays.keys_hold_pictures
+    assert not folder.keys_hold_pictures
+    (tmp_path / "data" / "class1" / "0.png").unlink()  # names and labels are known without it
+    assert list(folder.labels_and_files()) == [(0, "class0/0.png"), (1, "class1/0.png")]
 
 
 def test_another_net_of_as_many_parameters_is_another_run(tmp_path):

@@ -10,7 +10,7 @@ from zfkeras import reading
 from zfkeras.data.headers import is_png, is_transparent, orientation, stored_size
 from zfkeras.reading import MAX_PIXELS
 
-# As libjpeg's own and Pillow's; TensorFlow's default is a coarser one, off by up to 10 of 255.
+# As libjpeg's own and Pillow's; TensorFlow's default is coarser (docs/experiments.md).
 _DCT = "INTEGER_ACCURATE"
 
 
@@ -42,6 +42,15 @@ def _converted(contents: tf.Tensor) -> tf.Tensor:
         return tf.constant(reading.portable(contents.numpy()))
     except ValueError as error:  # the same that TensorFlow makes of it in a graph
         raise tf.errors.InvalidArgumentError(None, None, str(error)) from error
+
+
+def pixels(picture: tf.Tensor) -> tf.Tensor:
+    """A picture of a data set, encoded in any format (string scalar) or an image, as an image.
+
+    >>> pixels(tf.io.encode_png(tf.zeros((5, 7, 3), tf.uint8))).shape
+    TensorShape([5, 7, 3])
+    """
+    return decode(portable(picture)) if picture.dtype == tf.string else picture
 
 
 def encoded_size(contents: tf.Tensor) -> tf.Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from zfkeras.data.decode import cut, decode, encoded_size, portable
+from zfkeras.data.decode import cut, decode, encoded_size, pixels, portable
 from zfkeras.fitting import LONGEST, PADDING, check_fit
 from zfkeras.reading import GREY
 from zfkeras.types import Pair, Tensor
@@ -186,8 +186,7 @@ def evaluation_picture(
     >>> evaluation_picture(tf.zeros((50, 75, 3), tf.uint8), (28, 28)).shape
     TensorShape([32, 48, 3])
     """
-    image = decode(portable(picture)) if picture.dtype == tf.string else picture
-    return resize_to_cover(_not_too_long(image), scaled(size, scale))
+    return resize_to_cover(_not_too_long(pixels(picture)), scaled(size, scale))
 
 
 def _not_too_long(image: tf.Tensor) -> tf.Tensor:
@@ -216,7 +215,7 @@ def fitted(
     """
     if check_fit(how, scale) == "crop":
         return centre_crop(evaluation_picture(picture, size, scale), size)
-    image = decode(portable(picture)) if picture.dtype == tf.string else picture
+    image = pixels(picture)
     if how == "stretch":
         return resize(image, size)
     source = tf.cast(tf.shape(image)[:2], tf.float64)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from zfkeras.data.decode import decode, portable
+from zfkeras.data.decode import pixels
 from zfkeras.fitting import check_fit
 from zfkeras.types import Tensor
 
@@ -63,12 +63,21 @@ class Source:
 
         def decoded(*key: Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             picture, label = self.fetch(*key)
-            return (decode(portable(picture)) if picture.dtype == tf.string else picture), label
+            return pixels(picture), label
 
         return parallel(self.keys, decoded).prefetch(1).with_options(options())
 
+    @property
+    def keys_hold_pictures(self) -> bool:
+        """Whether going through the keys reads the encoded pictures, as it does with TFDS."""
+        dtypes = {spec.dtype for spec in tf.nest.flatten(self.keys.element_spec)}
+        return self.file is None and tf.string in dtypes
+
     def labels_and_files(self) -> Iterator[tuple[int, str]]:
-        """The label and the file's name ("" without files) of each example; no picture is read."""
+        """The label and the file's name ("" without files) of each example.
+
+        No picture is decoded, and none is read but with `keys_hold_pictures`.
+        """
 
         def told(*key: Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             _, label = self.fetch(*key)

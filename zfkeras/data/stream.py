@@ -265,8 +265,8 @@ def _from_source(source: Source, size: Size, scale: float) -> Stream:
 def _files_digest(source: Source) -> str:
     """A digest of the file names: the same wherever the folder lies."""
     digest = hashlib.sha256()
-    for files in source.keys.map(source.file).batch(1024):
-        digest.update(b"\n".join(files.numpy()) + b"\n")
+    for _, file in source.labels_and_files():
+        digest.update(f"{file}\n".encode(errors="surrogateescape"))
     return f"files {digest.hexdigest()[:16]}"
 
 
