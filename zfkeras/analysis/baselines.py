@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from zfkeras.data.inputs import Floats
 from zfkeras.graph.copies import FlatCopy
+from zfkeras.validate import choice
 
 _TOOLS = {  # tf-keras-vis' modules and classes
     "saliency": ("saliency", "Saliency"),
@@ -57,8 +58,7 @@ class Baseline:
         seed: int = 0,
         batch_size: int = 32,
     ) -> None:
-        if method not in BASELINES:
-            raise ValueError(f"The method must be one of {BASELINES}. Received: method={method!r}")
+        choice("method", method, BASELINES)
         self._copy = flat
         self._seed = seed
         self._tool = _tool(method)(self._copy.model, clone=False)

@@ -169,7 +169,7 @@ def suited_maps(
     """
     methods = (methods,) if isinstance(methods, str) else tuple(methods)
     for method in methods:
-        _check_method(method)
+        choice("method", method, METHODS)
     flat, maps, unsuited = settings.copy(model), {}, {}
     for method in tqdm(methods, desc="explaining", unit="method", disable=not progress):
         try:
@@ -198,13 +198,9 @@ def explainer(
     Raises:
         ValueError: An unknown method, or one that the model doesn't suit.
     """
-    _check_method(method)
+    choice("method", method, METHODS)
     settings = settings or Settings()
     return _makers()[method](model, settings, flat or settings.copy(model))
-
-
-def _check_method(method: str) -> None:
-    choice("method", method, METHODS)
 
 
 def _makers() -> dict[str, Callable[..., Explainer]]:

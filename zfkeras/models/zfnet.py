@@ -7,6 +7,7 @@ import keras
 
 from zfkeras.models.architecture import Architecture, Conv, Initializer
 from zfkeras.models.weights import built, merged_arguments
+from zfkeras.validate import choice
 
 _SYMMETRIC = Architecture(
     (
@@ -99,10 +100,7 @@ def ZFNet(
         "fc_units": fc_units,
     }
     chosen = merged_arguments("ZFNet", weights, given, _DEFAULTS)
-    if chosen["alignment"] not in ALIGNMENTS:
-        raise ValueError(
-            f"`alignment` must be one of {sorted(ALIGNMENTS)}. Received: alignment={alignment!r}"
-        )
+    choice("alignment", chosen["alignment"], sorted(ALIGNMENTS))
     return built(
         ALIGNMENTS[chosen["alignment"]],
         chosen,

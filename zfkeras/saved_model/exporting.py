@@ -106,14 +106,15 @@ def export(
     model = fixed_size(model, image_size)
     predictor, shape = Predictor(model, (), output, scores), picture_shape(model)
     classes, deconv = _classes(predictor, shape), DeconvNet(model, rule=rule, rules=rules)
-    layers = [layers] if isinstance(layers, str) else layers
-    watched = occlusion_layer or _last(_with_kernels(deconv, layers))
-    _check_layers([watched] if watched else [], _with_maps(deconv))
+    asked = [layers] if isinstance(layers, str) else layers
+    names = _with_kernels(deconv) if asked is None else list(asked)
+    watched = [occlusion_layer] if occlusion_layer else names[-1:]
+    _check_layers(watched, _with_maps(deconv))
     settings = Settings(
         labels=_labels(class_names, predictor),
-        layers=_layers(deconv, layers),
+        layers=_layers(deconv, names, required=asked is not None),
         occlusion_strides=_strides(occlusion_strides, shape[:2]),
-        occlusion_layer=watched,
+        occlusion_layer=watched[0],
         top=_top(top, classes),
         scale=_scale(scale),
         output=output,
@@ -165,20 +166,19 @@ def _labels(labels: Sequence[str] | None, predictor: Predictor) -> list[str]:
     return list(predictor.class_names(names) or ())
 
 
-def _layers(deconv: DeconvNet, layers: Sequence[str] | None) -> list[str]:
-    """The layers to offer: those asked for, or all with kernels that can be projected."""
+def _layers(deconv: DeconvNet, names: Sequence[str], required: bool) -> list[str]:
+    """Those of some layers that can be projected; all of them, if they are `required`."""
     maps = _with_maps(deconv)
-    names = list(_with_kernels(deconv, layers))
     _check_layers(names, maps)
     reasons = {name: deconv.why_not(name) for name in names}
     barred = [name for name, reason in reasons.items() if reason]
     able = [name for name in names if name not in barred]
-    if barred and (layers is not None or not able):
+    if barred and (required or not able):
         offered = [name for name in maps if not deconv.why_not(name)]
         raise ValueError(
             f"Layer '{barred[0]}' can't be exported: {reasons[barred[0]]} Expected layers that can "
             f"be projected, here {', '.join(offered) or 'none'}, or another rule= or rules=. "
-            f"Received: layers={names}"
+            f"Received: layers={list(names)}"
         )
     if barred:
         warnings.warn(
@@ -194,20 +194,15 @@ def _with_maps(deconv: DeconvNet) -> list[str]:
     return [name for name in deconv.layers if len(graph.shapes[graph.find(name)]) == 4]
 
 
-def _last(names: Sequence[str]) -> str:
-    return names[-1] if names else ""
-
-
-def _with_kernels(deconv: DeconvNet, layers: Sequence[str] | None) -> Sequence[str]:
-    """`layers`, or those whose feature maps kernels make."""
-    if layers is not None:
-        return layers
+def _with_kernels(deconv: DeconvNet) -> list[str]:
+    """The layers whose feature maps kernels make."""
     maps = _with_maps(deconv)
-    kernels = {
-        step.path: [w for w in getattr(step.operation, "weights", []) if "kernel" in w.name]
+    return [
+        step.path
         for step in deconv.graph.steps
-    }
-    return [path for path, found in kernels.items() if found and path in maps]
+        if step.path in maps
+        and any("kernel" in weight.name for weight in getattr(step.operation, "weights", []))
+    ]
 
 
 def _check_layers(names: Sequence[str], maps: Sequence[str]) -> None:
