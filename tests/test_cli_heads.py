@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from zfkeras import image
 from zfkeras.cli import app
-from zfkeras.cli.options import head_options
+from zfkeras.cli.groups import Head
 
 L = keras.layers
 SIZE = (20, 24)
@@ -173,7 +173,7 @@ def test_compare_skips_what_does_not_suit_and_says_so(place, tmp_path):
 def test_one_thing_is_said_of_the_scores(softmax_flag):
     word = "--softmax" if softmax_flag else "--no-softmax"
     with pytest.raises(ValueError, match=f"said twice.*Received: --sigmoid and {word}"):
-        head_options(softmax_flag, True, None)
+        Head(softmax_flag, True, None, None)
 
 
 def test_nothing_is_said_of_scores_that_are_not_wanted(place, tmp_path):

@@ -91,6 +91,16 @@ def a_fifth(size: Sequence[int]) -> int:
     return max(1, round(min(size) / 5))
 
 
+def a_grid(size: Sequence[int]) -> int:
+    """The occluder's steps where none are given: some 28 places along the shorter side of (H, W).
+
+    Example:
+        >>> a_grid((224, 250)), a_grid((3, 2))
+        (8, 1)
+    """
+    return max(1, min(size) // 28)
+
+
 def rectangle(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
     """Checks a side or (height, width) of whole numbers; `name` is the argument's.
 

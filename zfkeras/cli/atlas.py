@@ -7,7 +7,8 @@ import typer
 
 from zfkeras.cli import options
 from zfkeras.cli.data import DATA_HELP, opened, report_skipped, warnings_as_lines
-from zfkeras.cli.nets import open_model, open_rules
+from zfkeras.cli.groups import Loader, spread
+from zfkeras.cli.modules import open_rules
 from zfkeras.cli.quiet import load_tensorflow
 
 
@@ -16,6 +17,7 @@ def register(app: typer.Typer) -> None:
     app.command()(atlas)
 
 
+@spread
 def atlas(
     model: str = typer.Argument(
         "imagenette", callback=options.known_model, help="A .keras file, or the bundled net."
@@ -33,8 +35,8 @@ def atlas(
     arrays: bool = typer.Option(True, help="Keep patches and projections as arrays as well."),
     rule: str = options.RULE,
     rules: str = options.RULES,
-    imports: list[str] = options.IMPORT,
-    image_size: str = options.IMAGE_SIZE,
+    *,
+    loader: Loader,
     fit: str = options.FIT,
     labels: Path | None = options.LABELS,
     as_json: bool = options.JSON,
@@ -44,7 +46,7 @@ def atlas(
     from zfkeras.atlas import write_atlas
 
     output.mkdir(parents=True, exist_ok=True)
-    net = open_model(model, imports, image_size)
+    net = loader.load(model)
     with warnings_as_lines():
         source = opened(data, output, net, not as_json, fit, labels)
         report_skipped([source])

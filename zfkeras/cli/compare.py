@@ -1,12 +1,14 @@
 """``zfkeras compare`` and ``faithfulness``: what heat maps are worth."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from zfkeras.cli import options
-from zfkeras.cli.nets import class_names, open_model, open_rules
+from zfkeras.cli.groups import Head, Loader, spread
+from zfkeras.cli.modules import open_rules
 from zfkeras.cli.quiet import load_tensorflow
 from zfkeras.cli.telling import gathered, say
 from zfkeras.types import Json
@@ -15,8 +17,21 @@ if TYPE_CHECKING:
     from zfkeras.analysis.faithfulness import Faithfulness
     from zfkeras.image import Pictures
 
-_METHODS = typer.Option("", help="Heat maps, with commas between [default: all].")
-_QUICK = typer.Option("", help="Heat maps, with commas between [default: all but the slow ones].")
+
+@dataclass(frozen=True)
+class Question:
+    """Which heat maps of which pictures are tested, and how."""
+
+    images: list[Path] = options.IMAGES
+    model: str = options.MODEL
+    methods: str = typer.Option(
+        "", help="Heat maps, with commas between [default: all; for faithfulness the quick ones]."
+    )
+    classes: str = options.CLASSES
+    steps: int = typer.Option(24, help="Steps of deletion and insertion.")
+    layer: str = typer.Option("", help="Whose units the deconvnet shows [default: last maps].")
+    rules: str = options.RULES
+    fit: str = options.FIT
 
 
 def register(app: typer.Typer) -> None:
@@ -25,41 +40,17 @@ def register(app: typer.Typer) -> None:
     app.command()(faithfulness)
 
 
+@spread
 def compare(
-    images: list[Path] = options.IMAGES,
-    model: str = options.MODEL,
-    methods: str = _METHODS,
-    classes: str = options.CLASSES,
-    steps: int = typer.Option(24, help="Steps of deletion and insertion."),
-    layer: str = typer.Option("", help="Whose units the deconvnet shows [default: last maps]."),
-    softmax: bool | None = options.SOFTMAX,
-    sigmoid: bool = options.SIGMOID,
-    output_name: str | None = options.OUTPUT_NAME,
-    rules: str = options.RULES,
-    imports: list[str] = options.IMPORT,
-    image_size: str = options.IMAGE_SIZE,
-    fit: str = options.FIT,
-    labels: Path | None = options.LABELS,
+    *,
+    question: Question,
+    loader: Loader,
+    head: Head,
     output: Path = typer.Option(Path("comparison"), help="Folder for pictures and arrays."),
     as_json: bool = options.JSON,
 ) -> None:
     """Put deconvnet, occlusion and the usual heat maps side by side, with their scores."""
-    found, pictures, names = _tested(
-        images,
-        model,
-        methods,
-        classes,
-        steps,
-        layer,
-        rules,
-        imports,
-        image_size,
-        fit,
-        labels,
-        False,
-        as_json,
-        options.head_options(softmax, sigmoid, output_name),
-    )
+    found, pictures, names = _tested(question, loader, head, randomize=False, quiet=as_json)
     from zfkeras.report import trust
     from zfkeras.report.figures import save
 
@@ -71,41 +62,17 @@ def compare(
     say(result, output / "comparison.json", as_json)
 
 
+@spread
 def faithfulness(
-    images: list[Path] = options.IMAGES,
-    model: str = options.MODEL,
-    methods: str = _QUICK,
-    classes: str = options.CLASSES,
-    steps: int = typer.Option(24, help="Steps of deletion and insertion."),
-    layer: str = typer.Option("", help="Whose units the deconvnet shows [default: last maps]."),
-    softmax: bool | None = options.SOFTMAX,
-    sigmoid: bool = options.SIGMOID,
-    output_name: str | None = options.OUTPUT_NAME,
-    rules: str = options.RULES,
-    imports: list[str] = options.IMPORT,
-    image_size: str = options.IMAGE_SIZE,
-    fit: str = options.FIT,
-    labels: Path | None = options.LABELS,
+    *,
+    question: Question,
+    loader: Loader,
+    head: Head,
     output: Path = typer.Option(Path("faithfulness"), help="Folder for pictures and arrays."),
     as_json: bool = options.JSON,
 ) -> None:
     """Test heat maps: deletion, insertion, likeness, and nets with shuffled weights."""
-    found, pictures, names = _tested(
-        images,
-        model,
-        methods,
-        classes,
-        steps,
-        layer,
-        rules,
-        imports,
-        image_size,
-        fit,
-        labels,
-        True,
-        as_json,
-        options.head_options(softmax, sigmoid, output_name),
-    )
+    found, pictures, names = _tested(question, loader, head, randomize=True, quiet=as_json)
     from zfkeras.report import trust
     from zfkeras.report.figures import save
 
@@ -123,38 +90,27 @@ def faithfulness(
 
 
 def _tested(
-    images: list[Path],
-    model: str,
-    methods: str,
-    classes: str,
-    steps: int,
-    layer: str,
-    rules: str,
-    imports: list[str],
-    image_size: str,
-    fit: str,
-    labels: Path | None,
-    randomize: bool,
-    quiet: bool,
-    head: Json,
+    question: Question, loader: Loader, head: Head, randomize: bool, quiet: bool
 ) -> "tuple[Faithfulness, Pictures, tuple[str, ...] | None]":
     """The tests of `compare` and `faithfulness`, the pictures, and the classes' names."""
     load_tensorflow()
     from zfkeras.analysis.explanations import Settings
     from zfkeras.analysis.faithfulness import faithfulness as measure
 
-    net = open_model(model, imports, image_size)
-    pictures, names = gathered(images, net, fit), class_names(net, model, labels, head)
+    net = loader.load(question.model)
+    pictures = gathered(question.images, net, question.fit)
+    names = head.class_names(net, question.model)
+    methods = tuple(options.names(question.methods)) or _usual_methods(few=randomize)
     found = measure(
         net,
         pictures,
-        tuple(options.names(methods)) if methods else _usual_methods(few=randomize),
-        classes=options.numbers("--classes", classes),
-        steps=steps,
+        methods,
+        classes=options.numbers("--classes", question.classes),
+        steps=question.steps,
         randomize=randomize,
-        settings=Settings(layer=layer or None, rules=open_rules(rules)),
+        settings=Settings(layer=question.layer or None, rules=open_rules(question.rules)),
         progress=not quiet,
-        **head,
+        **head.asked,
     )
     for method, reason in found.skipped:
         typer.echo(f"skipped {method}: {reason}", err=True)

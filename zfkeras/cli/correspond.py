@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from zfkeras.cli import options
-from zfkeras.cli.nets import class_names, open_model
+from zfkeras.cli.groups import Head, Loader, spread
 from zfkeras.cli.quiet import load_tensorflow
 from zfkeras.cli.telling import layer_names, marked, say
 from zfkeras.types import Json
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command()(correspond)
 
 
+@spread
 def correspond(
     landmarks: Path = typer.Argument(
         ..., callback=options.known_paths, help="JSON list of pictures and their parts."
@@ -26,25 +27,21 @@ def correspond(
     patch_size: int | None = typer.Option(None, help="Side [default: a fifth of the picture]."),
     draws: int = typer.Option(10, help="Random parts in each picture."),
     seed: int = typer.Option(0, help="Of the random parts."),
-    softmax: bool | None = options.SOFTMAX,
-    sigmoid: bool = options.SIGMOID,
-    output_name: str | None = options.OUTPUT_NAME,
-    imports: list[str] = options.IMPORT,
-    image_size: str = options.IMAGE_SIZE,
+    *,
+    loader: Loader,
+    head: Head,
     fit: str = options.FIT,
-    labels: Path | None = options.LABELS,
     output: Path = typer.Option(Path("correspondence"), help="Folder for pictures and arrays."),
     as_json: bool = options.JSON,
 ) -> None:
     """Hide the same part in several pictures: does it mean the same everywhere? (Table 1)."""
-    head = options.head_options(softmax, sigmoid, output_name)
     load_tensorflow()
     from zfkeras.experiments import fig8, table1
 
-    net = open_model(model, imports, image_size)
+    net = loader.load(model)
     marks = marked(landmarks, net, images, fit)
-    names = class_names(net, model, labels, head)
-    chosen: Json = {"patch_size": patch_size, "draws": draws, "seed": seed, **head}
+    names = head.class_names(net, model)
+    chosen: Json = {"patch_size": patch_size, "draws": draws, "seed": seed, **head.asked}
     where = layer_names(net, layers, ("pool5", "fc7"))
     result = table1.run(net, marks, output, where, progress=not as_json, **chosen)
     result["fig8"] = fig8.run(net, marks, output, where[-1:], names, **chosen)

@@ -8,7 +8,8 @@ import typer
 
 from zfkeras.cli import options
 from zfkeras.cli.data import DATA_HELP, opened, report_skipped, warnings_as_lines
-from zfkeras.cli.nets import open_model, open_rules
+from zfkeras.cli.groups import Loader, spread
+from zfkeras.cli.modules import open_rules
 from zfkeras.cli.quiet import load_tensorflow
 from zfkeras.cli.telling import file_name
 
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command()(evolution)
 
 
+@spread
 def evolution(
     run: Path = typer.Argument(help="A run with --snapshot, its snapshots, or FeatureEvolution's."),
     data: str = typer.Option(
@@ -38,7 +40,8 @@ def evolution(
     batch_size: int = typer.Option(32, help="Pictures at a time."),
     output: Path | None = typer.Option(None, help="Folder of the strips [default: RUN/evolution]."),
     rules: str = options.RULES,
-    imports: list[str] = options.IMPORT,
+    *,
+    loader: Loader,
     fit: str = options.FIT,
     as_json: bool = options.JSON,
 ) -> None:
@@ -56,7 +59,7 @@ def evolution(
             raise ValueError(
                 "A run's models must be shown pictures, by --data. Received: no --data"
             )
-        nets = ((epoch, open_model(str(file), imports)) for epoch, file in models.items())
+        nets = ((epoch, loader.load(str(file))) for epoch, file in models.items())
         reverse = open_rules(rules)
         _evolve(
             nets, data, options.names(layers), wanted, place, batch_size, not as_json, reverse, fit

@@ -8,7 +8,7 @@ import typer
 
 from zfkeras.cli import options
 from zfkeras.cli.data import DATA_HELP, opened, report_skipped, warnings_as_lines
-from zfkeras.cli.nets import open_model
+from zfkeras.cli.groups import Loader, spread
 from zfkeras.cli.quiet import load_tensorflow
 from zfkeras.cli.telling import file_name
 
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command()(filters)
 
 
+@spread
 def filters(
     model: str = typer.Argument(
         "imagenette", callback=options.known_model, help="A .keras file, or the bundled net."
@@ -38,7 +39,8 @@ def filters(
     layer: str = typer.Option("", help="A convolution [default: each net's first]."),
     radius: float = typer.Option(0.1, help="RMS that renormalised filters have at most."),
     output: Path = typer.Option(Path("filters"), help="Folder for pictures and tables."),
-    imports: list[str] = options.IMPORT,
+    *,
+    loader: Loader,
     fit: str = options.FIT,
     as_json: bool = options.JSON,
 ) -> None:
@@ -51,7 +53,7 @@ def filters(
 
     found, lattices = {}, {}
     for name, path in _named(model, other).items():
-        net = open_model(path, imports)
+        net = loader.load(path)
         place = filter_statistics(net, layer or None).layer
         top, extra = _searched(net, data, place, output, not as_json, fit) if data else (None, {})
         for kind, limit in ((name, None), (f"{name}, RMS ≤ {radius:g}", radius)):

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from zfkeras.cli import options
-from zfkeras.cli.nets import class_names, open_model
+from zfkeras.cli.groups import Head, Loader, spread
 from zfkeras.cli.quiet import load_tensorflow
 from zfkeras.cli.telling import gathered, layer_names, say
 
@@ -15,39 +15,36 @@ def register(app: typer.Typer) -> None:
     app.command()(invariance)
 
 
+@spread
 def invariance(
     images: list[Path] = options.IMAGES,
     model: str = options.MODEL,
     layers: str = options.LAYERS,
     kinds: str = typer.Option("", help="vertical,horizontal,scale,rotation [default: all]."),
     classes: str = options.CLASSES,
-    softmax: bool | None = options.SOFTMAX,
-    sigmoid: bool = options.SIGMOID,
-    output_name: str | None = options.OUTPUT_NAME,
-    imports: list[str] = options.IMPORT,
-    image_size: str = options.IMAGE_SIZE,
+    *,
+    loader: Loader,
+    head: Head,
     fit: str = options.FIT,
-    labels: Path | None = options.LABELS,
     output: Path = typer.Option(Path("invariance"), help="Folder for pictures and arrays."),
     as_json: bool = options.JSON,
 ) -> None:
     """Move, enlarge and turn pictures; watch layers and answer (Fig. 5)."""
-    head = options.head_options(softmax, sigmoid, output_name)
     load_tensorflow()
     from zfkeras.analysis.invariance import PAPER
     from zfkeras.experiments import fig5
 
-    net = open_model(model, imports, image_size)
+    net = loader.load(model)
     wanted = options.names(kinds) if kinds else list(PAPER)
     result = fig5.run(
         net,
         gathered(images, net, fit),
         output,
         layer_names(net, layers, ("norm1", "fc7")),
-        class_names(net, model, labels, head),
+        head.class_names(net, model),
         progress=not as_json,
         classes=options.numbers("--classes", classes),
         transforms={kind: PAPER.get(kind, ()) for kind in wanted},
-        **head,
+        **head.asked,
     )
     say(result, output / "invariance.json", as_json)

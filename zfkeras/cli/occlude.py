@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from zfkeras.cli import options
-from zfkeras.cli.nets import class_names, open_model, open_rules
+from zfkeras.cli.groups import Head, Loader, spread
+from zfkeras.cli.modules import open_rules
 from zfkeras.cli.quiet import load_tensorflow
 from zfkeras.cli.telling import files_of, gathered, say_each, stems
 from zfkeras.types import Json
@@ -34,6 +35,7 @@ def register(app: typer.Typer) -> None:
     app.command()(occlude)
 
 
+@spread
 def occlude(
     images: list[Path] = options.IMAGES,
     model: str = options.MODEL,
@@ -46,14 +48,11 @@ def occlude(
     batch_size: int = typer.Option(64, help="Pictures in memory at a time."),
     others: Path | None = _OTHERS,
     scores: bool = typer.Option(True, help="Watch the answer; or only the map."),
-    softmax: bool | None = options.SOFTMAX,
-    sigmoid: bool = options.SIGMOID,
-    output_name: str | None = options.OUTPUT_NAME,
+    *,
+    loader: Loader,
+    head: Head,
     rules: str = options.RULES,
-    imports: list[str] = options.IMPORT,
-    image_size: str = options.IMAGE_SIZE,
     fit: str = options.FIT,
-    labels: Path | None = options.LABELS,
     output: Path = typer.Option(Path("occlusion"), help="Folder for the pictures and arrays."),
     as_json: bool = options.JSON,
 ) -> None:
@@ -61,29 +60,30 @@ def occlude(
     patch = options.numbers("--patch-size", patch_size)
     steps = options.numbers("--strides", strides)
     fill = options.colour(fill_value)
-    head = options.head_options(softmax, sigmoid, output_name, scores)
+    asked = head.asked if scores else head.unasked()
     load_tensorflow()
     from zfkeras.analysis.occlusion import occlusion
-    from zfkeras.analysis.painting import a_fifth
+    from zfkeras.analysis.painting import a_fifth, a_grid
     from zfkeras.graph.feature_layers import default_layer
 
-    net, files = open_model(model, imports, image_size), files_of(images)
+    net, files = loader.load(model), files_of(images)
     pictures = gathered(images, net, fit)
-    names = class_names(net, model, labels, head) if scores else None
+    names = head.class_names(net, model) if scores else None
     beside = files if others is None else files_of([others])
+    size = pictures.shape[1:3]
     pool = pictures if others is None else gathered([others], net, fit)
     found = occlusion(
         net,
         pictures,
-        patch_size=a_fifth(pictures.shape[1:3]) if patch is None else patch,
-        strides=max(1, min(pictures.shape[1:3]) // 28) if steps is None else steps,
+        patch_size=a_fifth(size) if patch is None else patch,
+        strides=a_grid(size) if steps is None else steps,
         fill_value=fill,
-        layer=layer or default_layer(net, output_name),
+        layer=layer or default_layer(net, head.output_name),
         classes=watch,
         method=method,
         batch_size=batch_size,
         progress=not as_json,
-        **head,
+        **asked,
         others=None if others is None else pool,
         rules=open_rules(rules),
     )

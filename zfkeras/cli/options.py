@@ -6,8 +6,6 @@ from typing import Any
 
 import typer
 
-from zfkeras.types import Json
-
 # === What can be known to be wrong before TensorFlow is loaded ===
 
 
@@ -79,7 +77,8 @@ IMPORT = typer.Option(
 LABELS = typer.Option(
     None,
     callback=known_paths,
-    help="Text file with the name of a class, or wnid and name, on each line.",
+    help="Text file with the name of a class, or wnid and name, on each line [default: labels.txt "
+    "beside the model, or bundled].",
 )
 LAYERS = typer.Option("", help="Layers, with commas between.")
 CLASSES = typer.Option("", "--classes", help="Class, or one for each picture [default: predicted].")
@@ -109,32 +108,6 @@ SOFTMAX = typer.Option(
 )
 SIGMOID = typer.Option(False, "--sigmoid", help="The net's scores are logits: take their sigmoid.")
 OUTPUT_NAME = typer.Option(None, "--output-name", help="Of a net's several outputs, this one.")
-
-
-def head_options(
-    softmax: bool | None, sigmoid: bool, output: str | None, scores: bool = True
-) -> Json:
-    """The options as the library's functions take them.
-
-    Example:
-        >>> head_options(None, True, None), head_options(False, False, "kind")
-        ({'scores': 'sigmoid', 'output': None}, {'scores': 'raw', 'output': 'kind'})
-    """
-    if sigmoid and softmax is not None:
-        raise ValueError(
-            "What the scores mean is said twice. Expected one of --softmax, --no-softmax and "
-            f"--sigmoid. Received: --sigmoid and --{'' if softmax else 'no-'}softmax"
-        )
-    if not scores:
-        if sigmoid or softmax is not None or output is not None:
-            raise ValueError(
-                "Without scores there is nothing to make of them. Expected --no-scores without "
-                "--softmax, --no-softmax, --sigmoid and --output-name. Received: --no-scores, "
-                f"softmax={softmax}, sigmoid={sigmoid}, output-name={output!r}"
-            )
-        return {"scores": False}
-    said = {None: True, True: "softmax", False: "raw"}[softmax]
-    return {"scores": "sigmoid" if sigmoid else said, "output": output}
 
 
 def numbers(option: str, text: str, kind: Callable[[str], Any] = int) -> Any:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from zfkeras.cli import options
-from zfkeras.cli.nets import open_model, open_rules
+from zfkeras.cli.groups import Loader, spread
+from zfkeras.cli.modules import open_rules
 from zfkeras.cli.quiet import load_tensorflow
 from zfkeras.cli.telling import files_of, gathered, say_each, stems
 from zfkeras.types import Json
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command()(project)
 
 
+@spread
 def project(
     images: list[Path] = options.IMAGES,
     model: str = options.MODEL,
@@ -34,8 +36,8 @@ def project(
     batch_size: int = typer.Option(32, help="Projections at a time."),
     rule: str = options.RULE,
     rules: str = options.RULES,
-    imports: list[str] = options.IMPORT,
-    image_size: str = options.IMAGE_SIZE,
+    *,
+    loader: Loader,
     fit: str = options.FIT,
     output: Path = typer.Option(Path("projections"), help="Folder for the pictures and arrays."),
     as_json: bool = options.JSON,
@@ -47,7 +49,7 @@ def project(
     from zfkeras.graph.feature_layers import default_layer
     from zfkeras.report import figures
 
-    net, files = open_model(model, imports, image_size), files_of(images)
+    net, files = loader.load(model), files_of(images)
     pictures, layer = gathered(images, net, fit), layer or default_layer(net) or ""
     deconv = DeconvNet(net, rule=rule, rules=open_rules(rules))
     if not channels:

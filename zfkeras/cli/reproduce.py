@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from zfkeras.cli import options, telling
-from zfkeras.cli.nets import class_names, open_model
+from zfkeras.cli.groups import Head, Loader, spread
 from zfkeras.cli.quiet import load_tensorflow
 from zfkeras.types import Json
 
@@ -33,127 +33,114 @@ def register(app: typer.Typer) -> None:
     app.command()(reproduce)
 
 
-def reproduce(
-    what: Figure = typer.Argument(..., help="fig5, fig7, fig8 or table1."),
+@dataclass(frozen=True)
+class Material:
+    """What a figure is made of."""
+
     images: list[Path] = typer.Option(
         [], callback=options.known_paths, help="Pictures or folders [default: two photographs]."
-    ),
+    )
     others: list[Path] = typer.Option(
         [],
         callback=options.known_paths,
         help="Of fig7: where else to project a picture's map from [default: the others].",
-    ),
+    )
     landmarks: Path | None = typer.Option(
         None, callback=options.known_paths, help="Of fig8, table1: JSON of pictures and parts."
-    ),
+    )
+    layers: str = options.LAYERS
+    classes: str = options.CLASSES
+    patch_size: int | None = typer.Option(None, help="Occluder [default: a fifth of the picture].")
+    fit: str = options.FIT
+    output: Path = typer.Option(Path("reproduced"), help="Folder for pictures and arrays.")
+
+
+@spread
+def reproduce(
+    what: Figure = typer.Argument(..., help="fig5, fig7, fig8 or table1."),
     model: str = options.MODEL,
-    layers: str = options.LAYERS,
-    classes: str = options.CLASSES,
-    patch_size: int | None = typer.Option(None, help="Occluder [default: a fifth of the picture]."),
-    imports: list[str] = options.IMPORT,
-    image_size: str = options.IMAGE_SIZE,
-    fit: str = options.FIT,
-    labels: Path | None = options.LABELS,
-    softmax: bool | None = options.SOFTMAX,
-    sigmoid: bool = options.SIGMOID,
-    output_name: str | None = options.OUTPUT_NAME,
-    output: Path = typer.Option(Path("reproduced"), help="Folder for pictures and arrays."),
+    *,
+    material: Material,
+    loader: Loader,
+    head: Head,
     as_json: bool = options.JSON,
 ) -> None:
     """Reproduce a figure or table of the paper."""
-    if what in (Figure.fig8, Figure.table1) and landmarks is None:
+    if what in (Figure.fig8, Figure.table1) and material.landmarks is None:
         raise ValueError(
             f"{what.value} needs --landmarks: a JSON file that says where the parts are in each "
             "picture. Received: no --landmarks"
         )
-    watched = options.numbers("--classes", classes)
+    watched = options.numbers("--classes", material.classes)
     load_tensorflow()
-    net = open_model(model, imports, image_size)
-    head = options.head_options(softmax, sigmoid, output_name)
-    names = class_names(net, model, labels, head)
-    job = _Job(
-        net,
-        names,
-        head,
-        fit,
-        images,
-        others,
-        landmarks,
-        layers,
-        watched,
-        patch_size,
-        output,
-        progress=not as_json,
-    )
+    net = loader.load(model)
+    names = head.class_names(net, model)
+    job = _Job(material, net, names, watched, {"progress": not as_json, **head.asked})
     result = {"figure": what.value} | _EXPERIMENTS[what](job)
-    telling.say(result, output / f"{what.value}.json", as_json)
+    telling.say(result, material.output / f"{what.value}.json", as_json)
 
 
 @dataclass(frozen=True)
 class _Job:
-    """The command's options, read."""
+    """The net, what to show it, and how it is asked."""
 
+    material: Material
     net: "keras.Model"
     names: tuple[str, ...] | None
-    head: Json
-    fit: str
-    images: list[Path]
-    others: list[Path]
-    landmarks: Path | None
-    layers: str
     classes: Any
-    patch_size: int | None
-    output: Path
-    progress: bool
+    asked: Json
 
     @property
     def pictures(self) -> "Pictures":
         import sklearn.datasets
 
         photographs = Path(sklearn.datasets.__file__).parent / "images"
-        return telling.gathered(self.images or [photographs], self.net, self.fit)
+        return self.gathered(self.material.images or [photographs])
 
     @property
     def marks(self) -> "Landmarks":
-        folder = self.images[0] if self.images else None
-        return telling.marked(self.landmarks or Path(), self.net, folder, self.fit)
+        told = self.material
+        folder = told.images[0] if told.images else None
+        return telling.marked(told.landmarks or Path(), self.net, folder, told.fit)
+
+    def gathered(self, paths: list[Path]) -> "Pictures":
+        return telling.gathered(paths, self.net, self.material.fit)
 
     def where(self, *usual: str) -> tuple[str, ...]:
-        return telling.layer_names(self.net, self.layers, usual)
+        return telling.layer_names(self.net, self.material.layers, usual)
 
 
 def _fig5(job: _Job) -> Json:
     from zfkeras.experiments import fig5
 
-    layers, chosen = job.where("norm1", "fc7"), {"classes": job.classes, "progress": job.progress}
-    return fig5.run(job.net, job.pictures, job.output, layers, job.names, **chosen, **job.head)
+    layers, chosen = job.where("norm1", "fc7"), {"classes": job.classes, **job.asked}
+    return fig5.run(job.net, job.pictures, job.material.output, layers, job.names, **chosen)
 
 
 def _fig7(job: _Job) -> Json:
     from zfkeras.experiments import fig7
 
-    chosen = {"patch_size": job.patch_size, "classes": job.classes, "progress": job.progress}
-    layer = job.where("conv5")[0]
-    others = telling.gathered(job.others, job.net, job.fit) if job.others else None
-    pictures, chosen = job.pictures, chosen | {"others": others} | job.head
-    return fig7.run(job.net, pictures, job.output, layer, job.names, **chosen)
+    told = job.material
+    others = job.gathered(told.others) if told.others else None
+    chosen = {"patch_size": told.patch_size, "classes": job.classes, "others": others}
+    layer, chosen = job.where("conv5")[0], chosen | job.asked
+    return fig7.run(job.net, job.pictures, told.output, layer, job.names, **chosen)
 
 
 def _fig8(job: _Job) -> Json:
     from zfkeras.experiments import fig8
 
-    chosen = {"patch_size": job.patch_size, "progress": job.progress}
-    layers, chosen = job.where("pool5", "fc7"), chosen | job.head
-    return fig8.run(job.net, job.marks, job.output, layers, job.names, **chosen)
+    told, layers = job.material, job.where("pool5", "fc7")
+    chosen = {"patch_size": told.patch_size, **job.asked}
+    return fig8.run(job.net, job.marks, told.output, layers, job.names, **chosen)
 
 
 def _table1(job: _Job) -> Json:
     from zfkeras.experiments import table1
 
-    chosen: Json = {"patch_size": job.patch_size, "progress": job.progress}
-    return table1.run(
-        job.net, job.marks, job.output, job.where("pool5", "fc7"), **chosen, **job.head
-    )
+    told, layers = job.material, job.where("pool5", "fc7")
+    chosen: Json = {"patch_size": told.patch_size, **job.asked}
+    return table1.run(job.net, job.marks, told.output, layers, **chosen)
 
 
 _EXPERIMENTS = {

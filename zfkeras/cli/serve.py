@@ -9,7 +9,8 @@ import typer
 
 from zfkeras.cli import options
 from zfkeras.cli.data import warnings_as_lines
-from zfkeras.cli.nets import open_model, open_rules
+from zfkeras.cli.groups import Head, Loader, spread
+from zfkeras.cli.modules import open_rules
 from zfkeras.cli.quiet import load_tensorflow
 from zfkeras.types import Json
 
@@ -29,16 +30,12 @@ def register(app: typer.Typer) -> None:
 # --- export
 
 
+@spread
 def export(
     model: str = typer.Argument(
         callback=options.known_model, help="A .keras file, or a bundled net: imagenette."
     ),
     directory: Path = typer.Argument(help="Holds one directory per version; made if need be."),
-    labels: Path | None = typer.Option(
-        None,
-        callback=options.known_paths,
-        help="Class names, a line each [default: labels.txt beside the file, or bundled].",
-    ),
     layer: list[str] = typer.Option(
         [], help="Layer that deconv offers; repeatable [default: all convolutions]."
     ),
@@ -49,27 +46,24 @@ def export(
         None, help="Layer whose strongest map occlusion watches [default: the last of the above]."
     ),
     top: int = typer.Option(5, help="How many classes classify names."),
-    softmax: bool | None = options.SOFTMAX,
-    sigmoid: bool = options.SIGMOID,
-    output_name: str | None = options.OUTPUT_NAME,
+    *,
+    loader: Loader,
+    head: Head,
     rule: str = options.RULE,
     rules: str = options.RULES,
-    imports: list[str] = options.IMPORT,
-    image_size: str = options.IMAGE_SIZE,
     fit: str = options.FIT,
     as_json: bool = options.JSON,
 ) -> None:
     """Export a net as the next version of a served model."""
-    head = options.head_options(softmax, sigmoid, output_name)
     load_tensorflow()
     from zfkeras.models.loading import load_class_names
     from zfkeras.saved_model import export as export_model
 
     with warnings_as_lines():
         version = export_model(
-            open_model(model, imports, image_size),
+            loader.load(model),
             directory,
-            class_names=load_class_names(model, labels),
+            class_names=load_class_names(model, head.labels),
             layers=layer or None,
             occlusion_strides=occlusion_strides,
             occlusion_layer=occlusion_layer,
@@ -77,7 +71,7 @@ def export(
             rule=rule,
             rules=open_rules(rules),
             fit=fit,
-            **head,
+            **head.asked,
         )
     if as_json:
         typer.echo(json.dumps({"version": int(version.name), "path": str(version)}))

@@ -9,7 +9,7 @@ import typer
 
 from zfkeras.cli import options
 from zfkeras.cli.data import DATA_HELP, opened, report_skipped, warnings_as_lines
-from zfkeras.cli.nets import open_model
+from zfkeras.cli.groups import Loader, spread
 from zfkeras.cli.quiet import load_tensorflow
 from zfkeras.types import Json
 
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command()(merge)
 
 
+@spread
 def top(
     model: str = typer.Option(
         "imagenette",
@@ -39,8 +40,8 @@ def top(
     batch_size: int = typer.Option(32, help="Pictures at a time."),
     output: Path = _OUTPUT,
     shard: str = typer.Option("", help="I/N: search only the I-th of N parts, I from 0."),
-    imports: list[str] = options.IMPORT,
-    image_size: str = options.IMAGE_SIZE,
+    *,
+    loader: Loader,
     fit: str = options.FIT,
     labels: Path | None = options.LABELS,
     mirrored: bool = typer.Option(False, "--mirrored", help="Use all devices at once."),
@@ -57,14 +58,14 @@ def top(
     output.mkdir(parents=True, exist_ok=True)
     strategy = tf.distribute.MirroredStrategy() if mirrored else None
     with strategy.scope() if strategy else nullcontext(), warnings_as_lines():
-        net = open_model(model, imports, image_size)
+        net = loader.load(model)
         source = opened(data, output, net, not as_json, fit, labels)
         report_skipped([source])
         try:
             results = top_activations(
                 net,
                 source,
-                [name.strip() for name in layers.split(",")] if layers else None,
+                options.names(layers) or None,
                 k,
                 batch_size,
                 part,

@@ -10,7 +10,7 @@ import typer
 
 from zfkeras.cli import options
 from zfkeras.cli.data import DATA_HELP, open_source, report_skipped
-from zfkeras.cli.nets import open_model
+from zfkeras.cli.groups import Head, Loader, spread
 from zfkeras.cli.quiet import load_tensorflow
 from zfkeras.types import Json
 
@@ -189,6 +189,7 @@ def _finish(
         typer.echo(f"Model, weights, labels and history are in {output}.")
 
 
+@spread
 def evaluate(
     model: str = typer.Argument(
         callback=options.known_model, help="A .keras file, or a bundled net: imagenette."
@@ -196,13 +197,10 @@ def evaluate(
     data: str = typer.Option(..., callback=options.known_data, help=DATA_HELP),
     ten_crop: bool = typer.Option(False, "--ten-crop", help="Average over the papers' ten crops."),
     batch_size: int = typer.Option(64, help="Crops to classify at a time."),
-    softmax: bool | None = options.SOFTMAX,
-    sigmoid: bool = options.SIGMOID,
-    output_name: str | None = options.OUTPUT_NAME,
-    imports: list[str] = options.IMPORT,
-    image_size: str = options.IMAGE_SIZE,
+    *,
+    loader: Loader,
+    head: Head,
     fit: str = options.FIT,
-    labels: Path | None = options.LABELS,
     as_json: bool = options.JSON,
 ) -> None:
     """Measure top-1 and top-5 accuracy of a net on labelled pictures."""
@@ -211,9 +209,9 @@ def evaluate(
     from zfkeras.models.loading import load_labels
     from zfkeras.training import evaluation
 
-    net = open_model(model, imports, image_size)
+    net = loader.load(model)
     source = open_source(
-        data, True, None, input_size(net)[0], not as_json, load_labels(model, labels), fit
+        data, True, None, input_size(net)[0], not as_json, load_labels(model, head.labels), fit
     )
     report_skipped([source])
     result = evaluation.evaluate(
@@ -222,7 +220,7 @@ def evaluate(
         ten_crop,
         batch_size=batch_size,
         progress=not as_json,
-        **options.head_options(softmax, sigmoid, output_name),
+        **head.asked,
     )
     numbers = {
         "pictures": len(result.labels),

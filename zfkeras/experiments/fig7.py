@@ -9,7 +9,7 @@ import numpy as np
 
 from zfkeras.analysis.occlusion import occlusion
 from zfkeras.analysis.occlusion_result import Occlusion
-from zfkeras.analysis.painting import a_fifth
+from zfkeras.analysis.painting import a_fifth, a_grid
 from zfkeras.image import Pictures
 from zfkeras.report import occlusion as drawing
 from zfkeras.types import Json
@@ -43,12 +43,12 @@ def run(
         **options: As for `occlusion`.
     """
     pictures = np.asarray(pictures)
-    side = min(pictures.shape[1:3])
+    size = pictures.shape[1:3]
     found = occlusion(
         net,
         pictures,
-        patch_size=patch_size or a_fifth(pictures.shape[1:3]),
-        strides=strides or max(1, side // 28),
+        patch_size=patch_size or a_fifth(size),
+        strides=strides or a_grid(size),
         layer=layer,
         others=others,
         progress=progress,

@@ -1,4 +1,4 @@
-"""The user's model, layers and rules, as commands name them."""
+"""The user's own layers and rules, by the modules that define them."""
 
 import importlib
 import importlib.util
@@ -9,30 +9,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from zfkeras.cli import options
-from zfkeras.types import Json
-
 if TYPE_CHECKING:
-    import keras
-
     from zfkeras.deconvnet.rules import Rules
 
 
-def open_model(model: str, imports: Sequence[str] = (), image_size: str = "") -> "keras.Model":
-    """The model by its name or file, once the modules that define its layers are imported.
-
-    `image_size` is the text of the option: "", or the size to give to a net of any size.
-    """
+def import_layers(names: Sequence[str]) -> None:
+    """Imports modules by name or file, and lets Keras load the layers that they define."""
     import keras
 
-    from zfkeras.data.inputs import fixed_size
-    from zfkeras.models.loading import load_model
-
-    for name in imports:
+    for name in names:
         found = vars(user_module(name, "--import")).values()
         layers = [cls for cls in found if inspect.isclass(cls) and _is_keras(cls)]
         keras.saving.get_custom_objects().update({cls.__name__: cls for cls in layers})
-    return fixed_size(load_model(model), options.size("--image-size", image_size))
 
 
 def _is_keras(cls: type) -> bool:
@@ -87,13 +75,3 @@ def user_module(name: str, option: str) -> ModuleType:
     finally:
         sys.path.remove(str(path.parent))
     return module
-
-
-def class_names(
-    net: "keras.Model", model: str, labels: Path | None, head: Json
-) -> tuple[str, ...] | None:
-    """The names of a model's classes where they are known, one for each score."""
-    from zfkeras.graph.predictor import Predictor
-    from zfkeras.models.loading import load_class_names
-
-    return Predictor(net, **head).class_names(load_class_names(model, labels))
