@@ -46,7 +46,7 @@ def test_train_then_evaluate(run, folder, tmp_path):
     assert printed["output"] == str(output)
     assert printed["history"] == json.loads((output / "history.json").read_text())
     assert "val_accuracy" in printed["history"][0]
-    assert "1 bad pictures" in result.stderr
+    assert f"Left out of {folder}: 1" in result.stderr
     assert "cat/bad.jpg: it has no known format" in result.stderr
     assert (output / "labels.txt").read_text() == "cat\ndog\n"
     assert metadata(output / "weights.npz")["class_names"] == ["cat", "dog"]

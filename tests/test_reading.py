@@ -1,112 +1,14 @@
 """One reader of pictures: Pillow's half and TensorFlow's show one set of awkward files alike."""
 
-import io
-import struct
-import zlib
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from strangers import FILES, encoded, photograph
 
 from zfkeras import reading
 from zfkeras.data.decode import decode, encoded_size, portable
 from zfkeras.data.folders import image_folder
-
-H, W = 45, 61
-
-
-def photograph(rng, height=H, width=W):
-    """Smooth, and different in every corner: JPEG keeps it, and no turn of it is itself."""
-    coarse = rng.integers(0, 256, (6, 8, 3)).astype(np.uint8)
-    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def encoded(image, kind, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def turned(number, order="<"):
-    exif = Image.Exif()
-    exif.endian = order
-    exif[0x010F] = "A maker whose name is longer than four bytes"
-    exif[0x0112] = number
-    return exif
-
-
-def chunk(name, data):
-    body = name + data
-    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-
-def grey_png(bits, values):
-    """A grey PNG of 1, 2 or 4 bits a pixel, which Pillow does not write."""
-    rows = b"".join(
-        b"\0" + np.packbits((row[:, None] >> np.arange(bits)[::-1]) & 1).tobytes() for row in values
-    )
-    header = struct.pack(">IIBBBBB", values.shape[1], len(values), bits, 0, 0, 0, 0)
-    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
-    return b"\x89PNG\r\n\x1a\n" + parts + chunk(b"IEND", b"")
-
-
-def awkward(rng):
-    """{name: file} of everything that people have."""
-    photo = photograph(rng)
-    alpha = Image.fromarray(rng.integers(0, 256, (H, W)).astype(np.uint8))
-    deep = np.asarray(photo.convert("L")).astype(np.uint16) * 256 + 77
-    clear = photo.copy()
-    clear.putalpha(alpha)
-    files = {f"{n}.JPG": encoded(photo, "JPEG", exif=turned(n)) for n in range(1, 9)}
-    files |= {f"big-endian-{n}.jpe": encoded(photo, "JPEG", exif=turned(n, ">")) for n in (3, 6)}
-    files |= {f"{n}.PNG": encoded(photo, "PNG", exif=turned(n)) for n in range(1, 9)}
-    files |= {f"{n}.webp": encoded(photo, "WEBP", lossless=True, exif=turned(n)) for n in (1, 6, 7)}
-    files |= {f"{n}.tif": encoded(photo, "TIFF", exif=turned(n)) for n in (1, 8)}
-    files |= {f"{q}-{s}.jpg": encoded(photo, "JPEG", quality=q, subsampling=s, progressive=s == 1)
-              for q in (30, 75, 97) for s in range(3)}  # fmt: skip
-    for mode, kinds in {
-        "1": ("PNG", "BMP", "TIFF"),
-        "L": ("JPEG", "PNG", "GIF", "BMP", "TIFF"),
-        "P": ("PNG", "GIF", "BMP", "TIFF"),
-        "RGB": ("PNG", "BMP", "TIFF", "WEBP"),
-        "CMYK": ("JPEG", "TIFF"),
-        "YCbCr": ("JPEG", "TIFF"),
-        "LAB": ("TIFF",),
-    }.items():
-        image = Image.frombytes("LAB", photo.size, photo.tobytes()) if mode == "LAB" else photo
-        files |= {f"{mode}.{k.lower()}": encoded(image.convert(mode), k) for k in kinds}
-    files |= {
-        "RGBA.png": encoded(clear, "PNG"),
-        "RGBA.webp": encoded(clear, "WEBP", lossless=True),
-        "RGBA-6.png": encoded(clear, "PNG", exif=turned(6)),
-        "LA.png": encoded(clear.convert("LA"), "PNG"),
-        "P-transparent.png": encoded(photo.convert("P"), "PNG", transparency=3),
-        "P-half.png": encoded(photo.quantize(9), "PNG", transparency=bytes(range(0, 252, 28))),
-        "L-transparent.png": encoded(photo.convert("L"), "PNG", transparency=int(deep[3, 4] >> 8)),
-        "RGB-transparent.png": encoded(photo, "PNG", transparency=photo.getpixel((4, 3))),
-        "16.png": encoded(Image.fromarray(deep), "PNG"),
-        "16.tiff": encoded(Image.fromarray(deep), "TIFF"),
-        "I.tiff": encoded(Image.fromarray(deep.astype(np.int32)), "TIFF"),
-        "F.tiff": encoded(Image.fromarray(deep.astype(np.float32) / 65535), "TIFF"),
-        "animated.gif": encoded(photo.convert("P"), "GIF", save_all=True,
-                                append_images=[Image.new("P", photo.size)]),
-        "animated.png": encoded(photo, "PNG", save_all=True,
-                                append_images=[Image.new("RGB", photo.size)]),
-        "animated.webp": encoded(photo, "WEBP", lossless=True, save_all=True,
-                                 append_images=[Image.new("RGB", photo.size)]),
-        "pixel.png": encoded(Image.new("RGB", (1, 1), "red"), "PNG"),
-        "pixel.jpg": encoded(Image.new("L", (1, 1), 9), "JPEG", exif=turned(5)),
-        "wide.png": encoded(photograph(rng, 1, 3000), "PNG"),
-        "high.jpg": encoded(photograph(rng, 3000, 2), "JPEG", exif=turned(8)),
-    }  # fmt: skip
-    for bits in (1, 2, 4):
-        values = rng.integers(0, 2**bits, (H, W))
-        files[f"grey-{bits}.png"] = grey_png(bits, values)
-    return files
-
-
-FILES = awkward(np.random.default_rng(3))
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from strangers import LITTER
 
 from zfkeras.data import folders
 from zfkeras.data.batches import evaluation_batches, training_batches
@@ -186,30 +187,7 @@ def test_a_directory_that_cannot_be_listed_is_refused(folder, monkeypatch):
         list(files_below(folder / "cat", folders.EXTENSIONS))
 
 
-def _link_to(target):
-    return lambda root: (root / "cat" / "loop").symlink_to(root / target, target_is_directory=True)
-
-
-STRANGE = {
-    "link to the root": _link_to("."),
-    "link to the class": _link_to("cat"),
-    "links in a ring": lambda root: (
-        (root / "cat" / "a").mkdir(),
-        (root / "cat" / "b").mkdir(),
-        (root / "cat" / "a" / "b").symlink_to(root / "cat" / "b"),
-        (root / "cat" / "b" / "a").symlink_to(root / "cat" / "a"),
-    ),
-    "hidden folder": lambda root: save(root / "cat" / ".ipynb_checkpoints" / "x.png"),
-    "hidden class": lambda root: save(root / ".ipynb_checkpoints" / "x.png"),
-    "archive of macOS": lambda root: save(root / "__MACOSX" / "cat" / "x.png"),
-    "archive of macOS in a class": lambda root: save(root / "cat" / "__MACOSX" / "x.png"),
-    "resource fork": lambda root: (root / "cat" / "._0.png").write_bytes(b"\0\5\26\7"),
-    "thumbnails": lambda root: (root / "cat" / "Thumbs.db").write_bytes(b"\xd0\xcf"),
-    "view settings": lambda root: (root / "cat" / ".DS_Store").write_bytes(b"\0\0\0\1Bud1"),
-}
-
-
-@pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE.keys())
+@pytest.mark.parametrize("strange", LITTER.values(), ids=LITTER.keys())
 def test_what_lies_about_in_a_folder_is_neither_picture_nor_class(folder, strange):
     before, files = image_folder(folder), picture_files(folder)
     strange(folder)

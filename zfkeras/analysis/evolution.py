@@ -253,7 +253,8 @@ def load_evolution(folder: str | os.PathLike[str]) -> dict[str, list[Snapshot]]:
     found = [Snapshot.load(path) for path in sorted(Path(folder).glob("*-epoch-*.npz"))]
     if not found:
         raise ValueError(
-            "There is no evolution here; needed is a folder that FeatureEvolution wrote to. "
+            "There is no evolution here; needed is a folder that FeatureEvolution wrote to, or one "
+            "of models epoch-NUMBER.keras and pictures to show them (zfkeras evolution --data). "
             f"Received: folder={os.fspath(folder)!r}"
         )
     layers = dict.fromkeys(snapshot.layer for snapshot in found)

@@ -11,7 +11,7 @@ import numpy as np
 from zfkeras.deconvnet.rules import Rules, rules_for
 from zfkeras.graph.heads import LOGITS, SIGMOID, SOFTMAX, UNKNOWN, Head, head_of
 from zfkeras.graph.kinds import Role
-from zfkeras.graph.layer_kinds import ceiling, kind_of, op_name
+from zfkeras.graph.layer_kinds import ceiling, is_quantised, kind_of, op_name
 from zfkeras.graph.walking import Graph, Step, walk
 from zfkeras.types import Json
 
@@ -111,8 +111,9 @@ def check_model(model: keras.Model, rules: Rules | None = None) -> ModelCheck:
 
 
 def _has_rule(step: Step, graph: Graph, rules: Rules | None) -> bool:
-    """A softmax at the very end needs none: projections start from its logits."""
-    if any(head.kind == SOFTMAX and step in head.steps for head in _heads(graph)):
+    """A softmax or sigmoid at the very end needs none: projections start from its logits."""
+    heads = _heads(graph)
+    if any(head.kind in (SOFTMAX, SIGMOID) and step in head.steps for head in heads):
         return True
     try:
         return bool(rules_for(step, "deconvnet", user=rules))
@@ -182,7 +183,7 @@ _HEADS = {
         NOTE,
         "The model ends in a sigmoid",
         "Its classes do not exclude one another: analyses take each probability as it is, as "
-        "softmax=False would.",
+        "softmax=False would. Projections of a class start from the logit before it.",
     ),
     LOGITS: (
         NOTE,
@@ -321,6 +322,8 @@ def _count(number: int, thing: str) -> str:
 
 
 def _kind(step: Step) -> str:
+    if is_quantised(step.operation):
+        return f"weights in {step.operation.quantization_mode}"
     activation = getattr(step.operation, "activation", None)
     if activation is None:
         return type(step.operation).__name__

@@ -41,20 +41,19 @@ def open_source(
         return from_tfds(name, split, fit=fit)
     if kind == "generated":
         return replace(generated(rest or "train", image_size=image_size), fit=fit)
-    directories = None
-    if labels is not None:
-        directories = directories_of(labels, class_directories(Path(data)), data)
+    if labels is None:
+        return image_folder(data, None, None, check, cache, progress, fit)
+    full, empty = class_directories(Path(data))
+    directories = directories_of(labels, full, data)
     source = image_folder(data, None, directories, check, cache, progress, fit)
-    return source if labels is None else replace(source, class_names=labels.names)
+    return replace(source, class_names=labels.names, skipped=(*source.skipped, *empty))
 
 
 def report_skipped(sources: "Iterable[Source]") -> None:
-    """Names the pictures that were left out, on stderr."""
+    """Names the pictures and directories that were left out, on stderr."""
     for source in sources:
         if source.skipped:
-            typer.echo(
-                f"{len(source.skipped)} bad pictures in {source.name} are left out:", err=True
-            )
+            typer.echo(f"Left out of {source.name}: {len(source.skipped)}", err=True)
         for skip in source.skipped:
             typer.echo(f"  {skip.name}: {skip.reason}", err=True)
 

@@ -1,6 +1,7 @@
 """``zfkeras evolution``: what feature maps look for, epoch after epoch (Fig. 4)."""
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,9 +93,10 @@ def parse_maps(text: str) -> int | list[int]:
 
 
 def _epoch_models(run: Path) -> dict[int, Path]:
-    """{epoch: model} of a run or its folder of snapshots; none if it holds none."""
-    files = sorted(run.glob("epoch-*.keras")) or sorted(run.glob("snapshots/epoch-*.keras"))
-    return {int(file.stem.removeprefix("epoch-")): file for file in files}
+    """{epoch: model} of the files epoch-NUMBER.keras of a run or of its folder of snapshots."""
+    files = sorted(run.glob("epoch-*")) or sorted(run.glob("snapshots/epoch-*"))
+    epochs = {file: re.match(r"epoch-(\d+).*\.(keras|h5)$", file.name) for file in files}
+    return {int(epoch[1]): file for file, epoch in epochs.items() if epoch}
 
 
 def _evolve(

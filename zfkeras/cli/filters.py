@@ -107,10 +107,14 @@ def _searched(
     fire = np.flatnonzero(best.values[:, 0] > 0)[:MAPS_MEASURED]
     if above == layer or stride < 2 or not len(fire):
         return found[layer], {}
+    deconv = DeconvNet(net)
+    if reason := deconv.why_not(above):
+        typer.echo(f"How much of the lattice is in {above} is not measured: {reason}", err=True)
+        return found[layer], {}
     keys, index = np.unique(best.keys[fire, 0], return_inverse=True)
     units = np.column_stack([index.reshape(-1), best.positions[fire, 0], fire])
     images = row.pick(keys)[0]
-    projected = DeconvNet(net).project_units(images, above, units, progress=progress)
+    projected = deconv.project_units(images, above, units, progress=progress)
     # In whole images, for the lattice's frequencies are hardly among those of a small crop.
     lattice = projection_aliasing(projected.paste(), stride).mean()
     return found[layer], {f"lattice in {above}": float(lattice)}

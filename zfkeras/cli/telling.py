@@ -32,10 +32,11 @@ def gathered(paths: Sequence[Path], net: "keras.Model", fit: str = "crop") -> "N
     """
     import numpy as np
 
-    from zfkeras.data.inputs import image_shape
+    from zfkeras.data.inputs import image_shape, picture_channels
     from zfkeras.data.pictures import pictures
 
-    _, height, width, channels = image_shape(net)
+    _, height, width, _ = image_shape(net)
+    channels = picture_channels(net)
     found = [pictures(path, (height, width), channels, fit) for path in paths]
     sizes = {images.shape[1:3] for images in found}
     if len(sizes) > 1:

@@ -49,13 +49,16 @@ def image_folder(
     Traceback (most recent call last):
     ValueError: There is no such folder of pictures. ... Received: path='no/such/folder'
     """
-    root = Path(path)
+    root, is_whole = Path(path), class_names is None and members is None
     if not root.is_dir():
         raise ValueError(
             "There is no such folder of pictures. Needed is a folder with one directory per "
             f"class. Received: path='{root}'"
         )
-    names = tuple(class_names) if class_names is not None else class_directories(root)
+    empty: tuple[Skipped, ...] = ()
+    if class_names is None:
+        class_names, empty = class_directories(root)
+    names = tuple(class_names)
     files = _pictures(root, members, names)
     skipped = _check(root, files, cache, progress) if check else ()
     bad = {skip.name for skip in skipped}
@@ -65,12 +68,12 @@ def image_folder(
             f"The folder holds no usable picture ({len(skipped)} were skipped). Needed are files "
             f"CLASS/PICTURE with endings {', '.join(EXTENSIONS)}. Received: path='{root}'"
         )
-    if class_names is None and members is None:
+    if is_whole:
         used = {file.split("/")[0] for file in files}
-        names, empty = _split(names, used)
-        skipped += tuple(Skipped(name, "it holds no picture, and is no class") for name in empty)
+        empty += tuple(_no_class(name) for name in names if name not in used)
+        names, skipped = tuple(name for name in names if name in used), (*skipped, *empty)
     labels = [names.index(file.split("/")[0]) for file in files]
-    paths = [str(root / file) for file in files]
+    paths = [os.fsencode(root / file) for file in files]
     keys = tf.data.Dataset.from_tensor_slices((paths, np.asarray(labels, np.int64)))
     above = len(os.fsencode(root / "_")) - 1
 
@@ -84,12 +87,8 @@ def _read(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.io.read_file(path), label
 
 
-def _split(names: Iterable[str], used: set[str]) -> tuple[tuple[str, ...], list[str]]:
-    return tuple(n for n in names if n in used), [n for n in names if n not in used]
-
-
-def class_directories(root: Path) -> tuple[str, ...]:
-    """The directories of a folder, but for hidden ones, sorted."""
+def class_directories(root: Path) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
+    """The directories of a folder, sorted: those with pictures, and those without, not hidden."""
     names = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
     names = [name for name in names if not hidden(name)]
     if not names:
@@ -97,7 +96,12 @@ def class_directories(root: Path) -> tuple[str, ...]:
             "The folder holds no directories, so there are no classes. Needed is one directory "
             f"of pictures per class. Received: path='{root}'"
         )
-    return tuple(names)
+    full = tuple(name for name in names if next(files_below(root / name, EXTENSIONS), None))
+    return full, tuple(_no_class(name) for name in names if name not in full)
+
+
+def _no_class(directory: str) -> Skipped:
+    return Skipped(directory, "it holds no picture, and is no class")
 
 
 def _pictures(root: Path, members: Iterable[str] | None, names: tuple[str, ...]) -> list[str]:

@@ -17,11 +17,7 @@ def picture_shape(model: keras.Model) -> tuple[int, int, int]:
         ValueError: It takes no pictures of one size, grey or in colour.
     """
     shape = image_shape(model)[1:]
-    if shape[2] not in CHANNELS:
-        raise ValueError(
-            "This model takes no pictures. Expected one input (N, H, W, C) in grey or colour: of 1 "
-            f"or 3 channels. Received: model.input_shape={model.input_shape}"
-        )
+    picture_channels(model)
     if None in shape[:2]:
         raise ValueError(
             "This model takes images of any size, and pictures have to get one. Expected "
@@ -30,6 +26,23 @@ def picture_shape(model: keras.Model) -> tuple[int, int, int]:
         )
     height, width, channels = (int(length or 0) for length in shape)
     return height, width, channels
+
+
+def picture_channels(model: keras.Model) -> int:
+    """The channels of the pictures that a model takes, of any size: 1 or 3; raises as above."""
+    shape = image_shape(model)
+    if shape[3] is None:
+        raise ValueError(
+            "This model does not say what it takes, for it has a `call` of its own. Expected a "
+            "Functional or Sequential model of pictures, such as pixels = keras.Input((H, W, 3)); "
+            f"keras.Model(pixels, net(pixels)). Received: model={model.name!r}"
+        )
+    if shape[3] not in CHANNELS:
+        raise ValueError(
+            "This model takes no pictures. Expected one input (N, H, W, C) in grey or colour: of 1 "
+            f"or 3 channels. Received: model.input_shape={shape}"
+        )
+    return shape[3]
 
 
 def input_size(model: keras.Model) -> tuple[int, int]:

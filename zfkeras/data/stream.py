@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from zfkeras.data import preprocess
 from zfkeras.data.folders import image_folder
+from zfkeras.data.inputs import CHANNELS
 from zfkeras.data.sources import Skipped, Source, first_line, options, parallel
 from zfkeras.reading import EXTENSIONS
 from zfkeras.types import Tensor
@@ -242,6 +243,11 @@ def _from_source(source: Source, size: Size, scale: float) -> Stream:
         )
     height, width, channels = (int(length or 0) for length in size)
     height_width = height, width
+    if channels not in CHANNELS:
+        raise ValueError(
+            "Pictures are in grey or colour. Expected a model of images with 1 or 3 channels, or "
+            f"an array or tf.data.Dataset of its images. Received: input size={size}"
+        )
 
     def read(*key: Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         picture, label = source.fetch(*key)

@@ -29,7 +29,7 @@ from zfkeras.deconvnet.reverse import (
     unpool,
 )
 from zfkeras.graph.kinds import Kind, Role
-from zfkeras.graph.layer_kinds import activation_kind, kind_of, op_name
+from zfkeras.graph.layer_kinds import activation_kind, is_quantised, kind_of, op_name
 from zfkeras.graph.walking import Step
 
 __all__ = [
@@ -86,14 +86,14 @@ def rules_for(
     own = _users_rule(_keys(step.operation), user or {})
     if own is not None:
         return (own,)
+    if is_quantised(step.operation):
+        raise _no_rule(step, method, "is quantized")
     if kind.linear is None:
         is_activation = isinstance(step.operation, keras.layers.Activation)
         own = _users_rule(_activation_keys(function), user or {}) if is_activation else None
         rules = (own,) if own else _rules_of(kind, method, overlap)
         what = function if is_activation else step.operation
         return _found(rules, step, method, f"is of type {described(what)}")
-    if getattr(step.operation, "quantization_mode", None):
-        raise _no_rule(step, method, "is quantized")
     down = convolution_adjoint if kind.role is Role.CONVOLUTION else linear_adjoint
     activation = activation_kind(function)
     if from_logits:

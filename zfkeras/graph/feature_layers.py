@@ -2,7 +2,7 @@
 
 import keras
 
-from zfkeras.graph.walking import Graph, walk
+from zfkeras.graph.walking import Graph, Step, walk
 
 L = keras.layers
 
@@ -20,16 +20,17 @@ def convolutions(model: keras.Model) -> list[str]:
 
 
 def last_maps(model: keras.Model, output: str | None = None) -> str | None:
-    """Name of the last layer below an output that gives feature maps of more than one place."""
+    """Name of the last layer that gives feature maps of more than one place, below an output."""
     graph = walk(model)
-    below = reversed(graph.steps_to(graph.output(output)))
+    below = reversed(_below(graph, output))
     return next((step.path for step in below if _has_places(graph, step.path)), None)
 
 
 def default_layer(model: keras.Model, output: str | None = None) -> str | None:
     """The layer to look at where none is named: the last convolution of more than one place.
 
-    Without a convolution it is the last that makes such maps at all, if there is any.
+    Without a convolution it is the last that makes such maps at all, if there is any. Of a model
+    with several outputs it is the last below all that count: `output`, or any where None.
 
     Example:
         >>> layers = [keras.Input((9, 8, 3)), keras.layers.Conv2D(2, 3, name="c")]
@@ -38,9 +39,13 @@ def default_layer(model: keras.Model, output: str | None = None) -> str | None:
         'c'
     """
     graph = walk(model)
-    below = {step.path for step in graph.steps_to(graph.output(output))}
+    below = {step.path for step in _below(graph, output)}
     found = [name for name in convolutions(model) if name in below and _has_places(graph, name)]
     return found[-1] if found else last_maps(model, output)
+
+
+def _below(graph: Graph, output: str | None) -> tuple[Step, ...]:
+    return graph.steps_to(*(graph.outputs.values() if output is None else [graph.output(output)]))
 
 
 def _has_places(graph: Graph, layer: str) -> bool:

@@ -42,6 +42,8 @@ def kind_of(step: Step) -> Kind:
     if entry is None:
         return activation_kind(step.operation)
     kind = entry if isinstance(entry, Kind) else entry(step)
+    if is_quantised(step.operation):
+        kind = replace(kind, role=Role.LINEAR)  # with a kernel that is not the weights
     leaves = [x for x in keras.tree.flatten(step.arguments) if not isinstance(x, Slot)]
     constants = [x.shape for x in leaves if hasattr(x, "shape")]
     if constants:  # at most a number for each channel is the same in every place
@@ -81,9 +83,10 @@ def windows_of(step: Step, size: Size) -> Windows:
 def linear_part(layer: keras.Layer) -> Callable[[Tensor], Tensor]:
     """A layer without its bias and built-in activation."""
     linear = layer_kind(layer).linear
-    if linear is None:
+    if linear is None or is_quantised(layer):
         raise ValueError(
-            f"Only convolutions and dense layers have a linear part. Received: layer={layer!r}"
+            "Only convolutions and dense layers that are not quantized have a linear part. "
+            f"Received: layer={layer!r}"
         )
     return functools.partial(linear, layer)
 
@@ -102,6 +105,11 @@ def known_type(operation: keras.Operation, table: Iterable[type]) -> Any:
         if cls in table:
             return cls if kind.call is cls.call else None
     return None
+
+
+def is_quantised(operation: keras.Operation) -> bool:
+    """Whether a layer's weights are integers that stand for others, as after `quantize("int8")`."""
+    return getattr(operation, "quantization_mode", None) is not None
 
 
 def op_name(operation: keras.Operation) -> str:

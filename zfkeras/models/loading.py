@@ -25,7 +25,7 @@ def load_model(source: str | Path) -> keras.Model:
         source: A bundled net's name ("imagenette"), or the path of a `.keras` file.
 
     Returns:
-        The model, compiled if it was saved so.
+        The model, compiled if it was saved so and its losses and metrics are known here.
 
     Raises:
         ValueError: There is no such net or file, or the file is not a Keras model.
@@ -41,13 +41,21 @@ def load_model(source: str | Path) -> keras.Model:
         return ZFNet(weights=str(source))
     check_model_file(source)
     try:
-        return keras.models.load_model(Path(source))
+        return _with_or_without_training(Path(source))
     except Exception as error:  # whatever a file, or a layer's own code, may bring about
         problem, expected = _explained(str(error))
         raise ValueError(
             f"Keras can't load this model: {problem}. Expected {expected}. "
             f"Received: {str(source)!r}"
         ) from error
+
+
+def _with_or_without_training(path: Path) -> keras.Model:
+    """A model compiled with a loss of the user's own can be looked at without it."""
+    try:
+        return keras.models.load_model(path)
+    except Exception:  # whatever deserialising a stranger's objects may bring about
+        return keras.models.load_model(path, compile=False)
 
 
 def _explained(error: str) -> tuple[str, str]:
