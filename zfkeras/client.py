@@ -86,7 +86,7 @@ class OcclusionMap:
         channel, activation: the feature map most active in the whole image, of the layer that the
             export chose, and the sum over its places.
         activations: (R, S) of that sum.
-        heat_map: (H, W, 3) uint8, the probability at each pixel in colours.
+        heat_map: (H, W, 3) uint8, in colours: bright where hiding a pixel lowers the probability.
         image: (H, W, 3) uint8, what the net saw: the image, resized and cropped.
         score_name: what the probabilities are: "probability", or plain "score".
     """

@@ -254,8 +254,7 @@ def _drop(model: keras.Model, settings: Settings, _: FlatCopy) -> Explainer:
         )
 
     def explain(images: Floats, classes: Integers) -> Floats:
-        found = occluder(images.shape[1:3])(images, classes[:, None])
-        return found.baseline_response[:, None, None] - found.heat_map()
+        return occluder(images.shape[1:3])(images, classes[:, None]).importance()
 
     return explain
 

@@ -120,6 +120,14 @@ class Occlusion(Result):
             return self.baseline_activation
         return self.scores.baseline_probabilities[:, 0]
 
+    def importance(self) -> Floats:
+        """How much hiding a pixel lowers the response: high where the net needs it.
+
+        Returns:
+            (N, H, W) float32: `baseline_response` minus the `heat_map`.
+        """
+        return self.baseline_response[:, None, None] - self.heat_map()
+
     def heat_map(self, values: ArrayLike | None = None) -> Floats:
         """Spreads grid values over pixels: each pixel gets the mean of the occluders on it.
 

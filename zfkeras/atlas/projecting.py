@@ -32,11 +32,12 @@ class Winners(Result):
         units: (U, 2) int64: (map, rank), rank 0 being the strongest.
         keys: (U,) int64: number of the image in the data set.
         values: (U,) float32: the activation.
-        boxes: (U, 4) int64: (top, left, bottom, right) of the part of the image that is shown:
-            the receptive field, which may hang over the border, or the whole image where the
-            field is larger.
+        boxes: (U, 4) int64: (top, left, bottom, right) of the part of the image that the unit
+            sees and that is shown: it may hang over the border. Fields larger than the image are
+            clipped to it, and shown in a frame of the whole image.
         scales: (U,) float32: largest magnitude of each projection.
-        patches: (U, h, w, C) uint8: the image there, grey beyond its border; None if not kept.
+        patches: (U, h, w, C) uint8: the image there, grey beyond its border and
+            where the unit sees nothing; None if not kept.
         projections: (U, h, w, C) float16: the projection divided by its scale; None if not kept.
     """
 
@@ -156,11 +157,15 @@ def _shown(part: UnitProjections, images: NDArray) -> dict[str, NDArray]:
     """What `Winners` keeps of some units."""
     height, width = part.image_size
     pixels, boxes = part.pixels, part.boxes
+    frames = boxes
     if pixels.shape[1] > height or pixels.shape[2] > width:  # mostly beyond the border
-        pixels, boxes = part.paste(), np.tile([0, 0, height, width], (len(part), 1))
+        pixels, frames = part.paste(), np.tile([0, 0, height, width], (len(part), 1))
+        boxes = boxes.clip(0, [height, width, height, width])
     scales = np.abs(pixels).max((1, 2, 3))
     shares = pixels / np.where(scales > 0, scales, 1)[:, None, None, None]
-    patches = np.asarray(cut_patches(images, part.units[:, 0], boxes, OUTSIDE))
+    patches = np.asarray(cut_patches(images, part.units[:, 0], frames, OUTSIDE))
+    if frames is not boxes:
+        patches = np.where(_inside(boxes, height, width), patches, OUTSIDE)
     return {
         "values": part.values,
         "boxes": boxes,
@@ -168,6 +173,14 @@ def _shown(part: UnitProjections, images: NDArray) -> dict[str, NDArray]:
         "patches": to_bytes(patches),
         "projections": shares.astype(np.float16),
     }
+
+
+def _inside(boxes: NDArray, height: int, width: int) -> NDArray[np.bool_]:
+    """(U, H, W, 1): which pixels are in each box."""
+    top, left, bottom, right = (edge[:, None] for edge in boxes.T)
+    rows, columns = np.arange(height), np.arange(width)
+    down, across = (top <= rows) & (rows < bottom), (left <= columns) & (columns < right)
+    return (down[:, :, None] & across[:, None])[..., None]
 
 
 def to_bytes(images: NDArray) -> NDArray[np.uint8]:

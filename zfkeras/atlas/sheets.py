@@ -19,13 +19,14 @@ from zfkeras.atlas.projecting import Winners
 from zfkeras.files import write_atomically
 from zfkeras.types import Json
 
-STYLE = 2  # to be raised with any change of what is drawn: finished atlases draw themselves anew
+STYLE = 3  # to be raised with any change of what is drawn: finished atlases draw themselves anew
 LARGEST = 160  # side of a picture on the page of its map
 TINY = 32  # pictures up to this side are shown pixel by pixel
 SPARED = 0.05  # share of its signal that a map's mosaic may leave out
 BLOCK, QUALITY = 8, 88  # of JPEG
 MOSAIC = 128  # side of a map's nine pictures on the page of its layer
 MAPS_A_SHEET = 32
+COMMON = 8  # maps, at least, whose colour can be called common
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,16 @@ def draw(winners: Winners, folder: Path, place: str, k: int) -> list[DrawnMap]:
 
 @dataclass(frozen=True)
 class _Pictures:
-    """What there is to draw of U units: their maps, patches, projections, and these as shown."""
+    """What there is to draw of U units: their maps, patches, projections, and these as shown.
+
+    `cast` is the mean colour that all projections have in common, relative to their magnitude.
+    """
 
     maps: NDArray[np.int64]
     patches: NDArray[np.uint8]
     projections: NDArray[np.float16]
     shown: NDArray[np.uint8]
+    cast: NDArray[np.float32]
 
     @classmethod
     def of(cls, winners: Winners) -> "_Pictures":
@@ -113,12 +118,27 @@ class _Pictures:
         # Few pixels tower above the rest; the paper enhances contrast too.
         shown = _grey_to_rgb(image.to_display(winners.projections, image.CONTRAST))
         patches = _grey_to_rgb(winners.patches)
-        return cls(winners.units[:, 0], patches, winners.projections, shown)
+        cast = _cast(winners.projections, len(np.unique(winners.units[:, 0])))
+        return cls(winners.units[:, 0], patches, winners.projections, shown, cast)
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width)."""
         return self.patches.shape[1], self.patches.shape[2]
+
+
+def _cast(projections: NDArray, maps: int) -> NDArray[np.float32]:
+    """The mean colour of all maps, for each unit of magnitude; black where they are too few.
+
+    Shrinking averages the checkerboard of deep layers to one tint, which would drown all form.
+    What every map has tells nothing of any; what only some have stays, as the colours of a first
+    layer's filters do.
+    """
+    if maps < COMMON:
+        return np.zeros(projections.shape[3], np.float32)
+    signal = projections.astype(np.float32)
+    magnitude = max(float(np.abs(signal).mean(3).sum()), np.finfo(np.float32).tiny)
+    return (signal.sum((0, 1, 2)) / magnitude).astype(np.float32)
 
 
 def _draw_sheets(pictures: _Pictures, folder: Path, place: str) -> dict[int, Sheet]:
@@ -156,18 +176,18 @@ def _close_up(pictures: _Pictures, channel: int, side: int) -> tuple[NDArray, ND
     """
     chosen = pictures.maps == channel
     size = _fitted(pictures.size, side, enlarge=True)
-    rows, columns = _where(pictures.projections[chosen])
-    patches, shown = (
-        _scaled(row[chosen][:, rows, columns], size) for row in (pictures.patches, pictures.shown)
-    )
-    # Scaling has taken contrast.
-    return patches, image.to_display(shown.astype(np.float32) - 128, image.CONTRAST)
+    signal = pictures.projections[chosen].astype(np.float32)
+    rows, columns = _where(signal)
+    signal = signal[:, rows, columns]
+    signal -= pictures.cast * np.abs(signal).mean(3, keepdims=True)
+    shown = image.to_display(_smoothly(signal, size), image.CONTRAST)
+    return _scaled(pictures.patches[chosen][:, rows, columns], size), _grey_to_rgb(shown)
 
 
 def _where(projections: NDArray) -> tuple[slice, slice]:
     """The rows and columns around the centre that hold nearly all of a map's signal."""
     height, width = projections.shape[1:3]
-    signal = np.abs(projections.astype(np.float32)).sum((0, 3))
+    signal = np.abs(projections).sum((0, 3))
     rows, columns = (np.minimum(np.arange(n), np.arange(n)[::-1]) / n for n in (height, width))
     rings = np.floor(np.minimum(rows[:, None], columns) * min(height, width)).astype(int)
     outside = np.cumsum(np.bincount(rings.ravel(), signal.ravel()))
@@ -203,6 +223,15 @@ def _scaled(pictures: NDArray, size: tuple[int, int]) -> NDArray:
     kind = Image.Resampling.NEAREST if larger else Image.Resampling.BOX
     scaled = [np.asarray(Image.fromarray(one).resize(size[::-1], kind)) for one in pictures]
     return np.stack(scaled) if scaled else np.zeros((0, *size, 3), np.uint8)
+
+
+def _smoothly(pictures: NDArray, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Signed float pictures in another (height, width), without aliases."""
+    kind = Image.Resampling.NEAREST if size[0] > pictures.shape[1] else Image.Resampling.LANCZOS
+    planes = np.moveaxis(pictures, 3, 1).reshape(-1, *pictures.shape[1:3])
+    scaled = [np.asarray(Image.fromarray(plane).resize(size[::-1], kind)) for plane in planes]
+    stacked = np.reshape(scaled, (len(pictures), pictures.shape[3], *size))
+    return np.moveaxis(stacked, 1, 3).astype(np.float32)
 
 
 def _write(rows: Sequence[NDArray], folder: Path, name: str) -> Sheet:

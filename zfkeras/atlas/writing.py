@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import keras
+import numpy as np
 from tqdm import tqdm
 
 from zfkeras import image
@@ -59,8 +60,8 @@ def write_atlas(
         folder: Where to write; made if it does not exist.
         layers: Names of layers with feature maps; None for all convolutions.
         k: Units to show of each map.
-        maps: How many maps to show of each layer, evenly spread; None for all. The search is
-            of all of them anyway.
+        maps: How many maps to show of each layer, those of the strongest activations; None for
+            all. The search is of all of them anyway.
         title: What the site is called; default: the model's name.
         batch_size: Images at a time.
         save_every: Batches between two savings of the search.
@@ -119,10 +120,8 @@ def write_atlas(
 
 
 def _shown(top: TopActivations, maps: int | None) -> list[int]:
-    """The maps to show, evenly spread."""
-    depth = len(top.values)
-    count = depth if maps is None else min(maps, depth)
-    return [depth * number // count for number in range(count)]
+    """The maps to show, by number: all, or the strongest."""
+    return sorted(np.argsort(-top.values[:, 0], kind="stable")[:maps].tolist())
 
 
 @dataclass(frozen=True)
@@ -138,10 +137,10 @@ class _Job:
 
     def layer(self, top: TopActivations, maps: list[int], stem: str) -> list[DrawnMap]:
         """All maps of a layer that are shown."""
-        total = len(projecting.winning(top, maps))
+        total = 2 * len(projecting.winning(top, maps))  # each is projected, then drawn
         drawn: list[DrawnMap] = []
         with tqdm(
-            desc=f"drawing {top.layer}", total=total, unit="unit", disable=not self.progress
+            desc=f"drawing {top.layer}", total=total, unit="picture", disable=not self.progress
         ) as bar:
             for number, part in enumerate(projecting.parts(top, maps, self.image_bytes)):
                 drawn += self._part(top, part, f"{stem}-{number:03d}", stem, bar)
@@ -155,14 +154,19 @@ class _Job:
         origin = projecting.origin(self.deconv, top, maps)
         drawn = _noted(note, origin, self.arrays)
         if drawn is not None:
-            bar.update(sum(len(one.boxes) for one in drawn))
+            bar.update(2 * sum(len(one.boxes) for one in drawn))
             return drawn
-        winners = _kept(kept, origin) or self._projected(top, maps, bar)
+        winners = _kept(kept, origin)
+        if winners is None:
+            winners = self._projected(top, maps, bar)
+        else:
+            bar.update(len(winners.units))
         drawn = sheets.draw(winners, self.root, f"sheets/{stem}", top.values.shape[1])
         bare = replace(winners, patches=None, projections=None)
         (winners if self.arrays else bare).save(kept)
         facts = _facts(origin, self.arrays) | {"drawn": [asdict(one) for one in drawn]}
         write_atomically(note, json.dumps(facts).encode())
+        bar.update(len(winners.units))
         return drawn
 
     def _projected(self, top: TopActivations, maps: list[int], bar: tqdm) -> Winners:

@@ -10,6 +10,7 @@ from zfkeras.cli.data import DATA_HELP, opened, report_skipped, warnings_as_line
 from zfkeras.cli.groups import Loader, spread
 from zfkeras.cli.modules import open_rules
 from zfkeras.cli.quiet import load_tensorflow
+from zfkeras.cli.telling import check_layers
 
 
 def register(app: typer.Typer) -> None:
@@ -28,8 +29,8 @@ def atlas(
     output: Path = typer.Option(Path("atlas"), help="Folder of the site; holds one, it goes on."),
     layers: str = typer.Option("", help="L1,L2,… [default: every convolution]."),
     k: int = typer.Option(9, help="Units to show of each map."),
-    maps: int | None = typer.Option(None, help="Maps to show of each layer [default: all]."),
-    title: str = typer.Option("", help="What the site is called [default: the net's name]."),
+    maps: int | None = typer.Option(None, help="Show a layer's strongest [default: all]."),
+    title: str = typer.Option("", help="What the site is called [default: as the net]."),
     batch_size: int = typer.Option(32, help="Pictures at a time."),
     save_every: int = typer.Option(20, help="Batches between two savings of the search."),
     arrays: bool = typer.Option(True, help="Keep patches and projections as arrays as well."),
@@ -47,6 +48,7 @@ def atlas(
 
     output.mkdir(parents=True, exist_ok=True)
     net = loader.load(model)
+    check_layers(net, options.names(layers))
     with warnings_as_lines():
         source = opened(data, output, net, not as_json, fit, labels)
         report_skipped([source])
@@ -58,7 +60,7 @@ def atlas(
                 options.names(layers) or None,
                 k,
                 maps,
-                title or None,
+                title or Path(model).stem,
                 batch_size=batch_size,
                 save_every=save_every,
                 arrays=arrays,

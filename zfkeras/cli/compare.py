@@ -1,5 +1,6 @@
 """``zfkeras compare`` and ``faithfulness``: what heat maps are worth."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,13 @@ from zfkeras.cli.telling import gathered, say
 from zfkeras.types import Json
 
 if TYPE_CHECKING:
+    import keras
+
     from zfkeras.analysis.faithfulness import Faithfulness
-    from zfkeras.image import Pictures
+    from zfkeras.graph.predictor import Predictor
+    from zfkeras.image import Picture, Pictures
+
+PATIENCE = 5.0  # minutes that one method may take in all shuffled nets, unless it is named
 
 
 @dataclass(frozen=True)
@@ -94,13 +100,15 @@ def _tested(
 ) -> "tuple[Faithfulness, Pictures, tuple[str, ...] | None]":
     """The tests of `compare` and `faithfulness`, the pictures, and the classes' names."""
     load_tensorflow()
-    from zfkeras.analysis.explanations import Settings
+    from zfkeras.analysis.explanations import METHODS, Settings
     from zfkeras.analysis.faithfulness import faithfulness as measure
 
     net = loader.load(question.model)
     pictures = gathered(question.images, net, question.fit)
     names = head.class_names(net, question.model)
-    methods = tuple(options.names(question.methods)) or _usual_methods(few=randomize)
+    methods = tuple(options.names(question.methods))
+    if not methods:
+        methods = _quick_methods(net, head, pictures) if randomize else METHODS
     found = measure(
         net,
         pictures,
@@ -117,12 +125,36 @@ def _tested(
     return found, pictures, names
 
 
-def _usual_methods(few: bool) -> tuple[str, ...]:
-    """All, or the quick ones only where every layer asks for two more nets."""
+def _quick_methods(net: "keras.Model", head: Head, pictures: "Pictures") -> tuple[str, ...]:
+    """Those that can be repeated for two shuffled nets a layer; says if occlusion can't."""
     from zfkeras.analysis.explanations import METHODS
+    from zfkeras.analysis.painting import a_fifth
+    from zfkeras.graph.copies import FlatCopy, learned_layers
 
-    slow = ("smoothgrad", "gradcam++", "scorecam") if few else ()
+    slow = {"smoothgrad", "gradcam++", "scorecam"}
+    height, width = pictures[0].shape[:2]
+    stride = max(1, a_fifth((height, width)) // 2)
+    places = len(pictures) * -(-height // stride) * -(-width // stride)
+    nets = 2 * len(learned_layers(FlatCopy(net, output=head.output_name).model))
+    minutes = nets * places * _seconds_a_picture(head.predictor(net), pictures[0]) / 60
+    if minutes > PATIENCE:
+        slow.add("occlusion")
+        typer.echo(
+            f"Occlusion is left out: of {nets} nets with shuffled weights it would take some "
+            f"{minutes:.0f} minutes. To have it, name it: --methods occlusion,…",
+            err=True,
+        )
     return tuple(method for method in METHODS if method not in slow)
+
+
+def _seconds_a_picture(predictor: "Predictor", picture: "Picture", count: int = 8) -> float:
+    import numpy as np
+
+    many = np.stack([picture] * count)
+    predictor(many)  # traces
+    start = time.perf_counter()
+    predictor(many)
+    return (time.perf_counter() - start) / count
 
 
 def _scores(found: "Faithfulness") -> Json:

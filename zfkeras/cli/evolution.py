@@ -12,7 +12,7 @@ from zfkeras.cli.data import DATA_HELP, opened, report_skipped, warnings_as_line
 from zfkeras.cli.groups import Loader, spread
 from zfkeras.cli.modules import open_rules
 from zfkeras.cli.quiet import load_tensorflow
-from zfkeras.cli.telling import file_name
+from zfkeras.cli.telling import check_layers, file_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -116,6 +116,7 @@ def _evolve(
 
     output.mkdir(parents=True, exist_ok=True)
     for epoch, net in models:
+        check_layers(net, layers)
         with warnings_as_lines():
             source = opened(data, output, net, progress, fit)
             report_skipped([source])

@@ -61,7 +61,8 @@ def project(
     results = []
     for index, name in enumerate(stems(files)):
         path = output / f"{name}-{kind}.png"
-        figures.save(figures.projection(found, pictures, field, index), path)
+        figure = figures.projection(found, pictures, field, index, files[index].name)
+        figures.save(figure, path)
         results.append(
             {
                 "image": str(files[index]),
@@ -71,6 +72,10 @@ def project(
                 "maps": _described(found, index, field),
             }
         )
+    if len(files) > 1:
+        drawn = figures.overview(found, pictures, [file.name for file in files], field)
+        sheet = figures.save(drawn, output / f"{kind}-overview.png")
+        results = [result | {"overview": str(sheet)} for result in results]
     say_each(results, as_json, _lines)
 
 

@@ -58,6 +58,14 @@ def marked(
     return load_landmarks(landmarks, (height, width), folder, channels, fit)
 
 
+def check_layers(net: "keras.Model", layers: Sequence[str]) -> None:
+    """Raises for a layer that is not there, before a folder of pictures is looked through."""
+    from zfkeras.graph.walking import walk
+
+    for layer in layers:
+        walk(net).find(layer)
+
+
 def layer_names(net: "keras.Model", text: str, usual: tuple[str, ...]) -> tuple[str, ...]:
     """Names with commas between them; default: those of our own nets."""
     if text:
@@ -102,9 +110,9 @@ def say(result: Json, path: Path, as_json: bool) -> None:
 
 def _score_lines(scores: dict[str, dict[str, float]]) -> list[str]:
     columns = list(next(iter(scores.values())))
-    lines = [f"{'':18}" + "".join(f"{column:>12}" for column in columns)]
+    lines = [f"{'':18}" + "".join(f"{column:>14}" for column in columns)]
     for method, row in scores.items():
-        lines.append(f"{method:18}" + "".join(f"{row[column]:>12.3f}" for column in columns))
+        lines.append(f"{method:18}" + "".join(f"{row[column]:>14.3f}" for column in columns))
     return lines
 
 

@@ -11,6 +11,7 @@ from zfkeras.cli import options
 from zfkeras.cli.data import DATA_HELP, opened, report_skipped, warnings_as_lines
 from zfkeras.cli.groups import Loader, spread
 from zfkeras.cli.quiet import load_tensorflow
+from zfkeras.cli.telling import check_layers
 from zfkeras.types import Json
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def top(
     strategy = tf.distribute.MirroredStrategy() if mirrored else None
     with strategy.scope() if strategy else nullcontext(), warnings_as_lines():
         net = loader.load(model)
+        check_layers(net, options.names(layers))
         source = opened(data, output, net, not as_json, fit, labels)
         report_skipped([source])
         try:

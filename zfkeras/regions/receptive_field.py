@@ -84,6 +84,18 @@ class ReceptiveField:
             (last - first + 1, jump, (first + last) / 2) for first, last, jump in axes
         )
 
+    def centre(self, position: Sequence[int]) -> tuple[float, float]:
+        """The (row, column) in pixels of the middle of what a unit sees, inside the image or not.
+
+        Example:
+            >>> ReceptiveField((7, 7), (2, 2), (2.0, 2.0)).centre((0, 109))
+            (2.0, 220.0)
+        """
+        row, column = (
+            s + int(p) * j for s, p, j in zip(self.start, position, self.jump, strict=True)
+        )
+        return row, column
+
     def box(self, position: Sequence[int], image_size: Sequence[int]) -> Box:
         """The part of an image that the unit at `position` sees.
 
@@ -95,9 +107,8 @@ class ReceptiveField:
             Half-open pixel box (top, left, bottom, right), clipped to the image.
         """
         edges = []
-        for axis, length in enumerate(image_size):
-            centre = self.start[axis] + position[axis] * self.jump[axis]
-            half = (self.size[axis] - 1) / 2
+        for centre, size, length in zip(self.centre(position), self.size, image_size, strict=True):
+            half = (size - 1) / 2
             first, last = math.floor(centre - half), math.ceil(centre + half)
             edges.append((_clip(first, length), _clip(last + 1, length)))
         (top, bottom), (left, right) = edges

@@ -83,31 +83,81 @@ def projection(
     images: Pictures,
     field: ReceptiveField | None = None,
     index: int = 0,
+    name: str = "",
 ) -> Figure:
     """One image's strongest units: where they look, the patch there, and its projection.
+
+    All patches are shown at one scale, in cells of one size.
 
     Args:
         found: projections of N images.
         images: the N images, (H, W, 3) uint8.
         field: the layer's receptive field, whose boxes are drawn on the image.
         index: which of the images.
+        name: what the image is called.
     """
     pairs = stimuli(found, images, field, index)
     columns = min(len(pairs), MAPS_A_ROW)
     bands = math.ceil(len(pairs) / columns)
-    figure = Figure(figsize=(2.6 + 1.15 * columns, 2.7 * bands), layout="constrained")
+    figure = Figure(figsize=(2.6 + 1.15 * columns, 2.7 * bands + 0.2), layout="constrained")
     shape = figure.add_gridspec(2 * bands, columns + 2)
-    whole = panel(figure.add_subplot(shape[:2, :2]), images[index], found.layer)
+    title = f"{name}\n{found.layer}" if name else found.layer
+    whole = panel(figure.add_subplot(shape[:2, :2]), images[index], title)
+    whole.images[0].set_interpolation("bilinear")
+    cell = np.max([patch.shape[:2] for patch, _ in pairs], axis=0)
     for number, (patch, shown) in enumerate(pairs):
         band, column = divmod(number, columns)
-        text = f"map {found.channels[index, number]}\n{short(found.values[index, number])}"
+        value = short(found.values[index, number])
+        text = f"{number + 1}: map {found.channels[index, number]}\n{value}"
         colour = unit(COLOURS[number % len(COLOURS)])
         for half, picture in enumerate((patch, shown)):
             axes = figure.add_subplot(shape[2 * band + half, column + 2])
-            panel(axes, picture, text if half == 0 else "", colour)
+            _within(cell, panel(axes, picture, text if half == 0 else ""), picture, colour)
         if field is not None:
-            _outline(whole, _boxes(found, index, field)[number], colour)
+            _outline(whole, _boxes(found, index, field)[number], colour, 0.7)
+            _pin(whole, field.centre(found.positions[index, number]), number + 1, colour)
+    figure.supxlabel(LEGEND, fontsize=SMALL, color=INK)
     return figure
+
+
+LEGEND = (
+    "Projections: grey is zero; full contrast at the 99.5th percentile of each one's magnitude."
+)
+
+
+def overview(
+    found: "Projection",
+    images: Pictures,
+    names: Sequence[str],
+    field: ReceptiveField | None = None,
+    most: tuple[int, int] = (24, 9),
+) -> Figure:
+    """Several images at a glance: each beside the projections of its strongest units.
+
+    Args:
+        found: projections of N images.
+        images: the N images, (H, W, 3) uint8.
+        names: what they are called.
+        field: the layer's receptive field, to which the projections are cut.
+        most: how many images and units there is room for: the first.
+    """
+    rows, units = min(len(images), most[0]), min(found.channels.shape[1], most[1])
+    figure = Figure(figsize=(1.05 * (1 + units), 1.2 * rows + 0.4), layout="constrained")
+    cells = figure.subplots(rows, 1 + units, squeeze=False)
+    for index, (first, *rest) in enumerate(cells):
+        panel(first, images[index], _shortened(names[index]))
+        shown = [projected for _, projected in stimuli(found, images, field, index)[:units]]
+        cell = np.max([picture.shape[:2] for picture in shown], axis=0)
+        for number, (axes, picture) in enumerate(zip(rest, shown, strict=True)):
+            panel(axes, picture, f"map {found.channels[index, number]}")
+            _within(cell, axes, picture, INK, 0.5)
+    left = "" if rows == len(images) else f" The first {rows} of {len(images)} images."
+    figure.supxlabel(f"{found.layer}. {LEGEND}{left}", fontsize=SMALL, color=INK)
+    return figure
+
+
+def _shortened(name: str, most: int = 16) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def framed(found: "Projection", images: Pictures, field: ReceptiveField, index: int = 0) -> Picture:
@@ -193,12 +243,11 @@ def panel(
     picture: np.ndarray,
     title: str = "",
     colour: ColorType | None = None,
-    limits: tuple[float, float] | None = None,
+    colours: ListedColormap | None = None,
 ) -> Axes:
-    """A picture, or numbers in colours between two limits, in a thin frame or a coloured one."""
-    low, high = limits or (None, None)
+    """A picture, or numbers in colours, in a thin frame or a coloured one."""
     picture = image.to_rgb(picture) if np.ndim(picture) == 3 else picture
-    axes.imshow(picture, cmap=VIRIDIS, vmin=low, vmax=high, interpolation="nearest")
+    axes.imshow(picture, cmap=colours or VIRIDIS, interpolation="nearest")
     axes.set(xticks=[], yticks=[], anchor="N")
     axes.set_title(title, fontsize=SMALL, color=INK, pad=3)
     for spine in axes.spines.values():
@@ -206,10 +255,33 @@ def panel(
     return axes
 
 
-def _outline(axes: Axes, box: Box, colour: ColorType | None) -> None:
+def _within(
+    cell: np.ndarray, axes: Axes, picture: np.ndarray, colour: ColorType, width: float = 1.5
+) -> None:
+    """Shows a picture in the middle of a cell that may be larger, framed without the rest of it."""
+    (height, breadth), (down, across) = picture.shape[:2], cell
+    axes.set_xlim((breadth - across) / 2 - 0.5, (breadth + across) / 2 - 0.5)
+    axes.set_ylim((height + down) / 2 - 0.5, (height - down) / 2 - 0.5)
+    axes.set_frame_on(False)
+    _outline(axes, (0, 0, height, breadth), colour, width)
+
+
+def _outline(axes: Axes, box: Box, colour: ColorType | None, width: float) -> None:
     top, left, bottom, right = box
     corner, size = (left - 0.5, top - 0.5), (right - left, bottom - top)
-    axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=1.3))
+    frame = Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=width, clip_on=False)
+    axes.add_patch(frame)
+
+
+def _pin(axes: Axes, place: tuple[float, float], number: int, colour: ColorType) -> None:
+    """A number in a coloured disc, at (row, column) or as near as the picture goes."""
+    row, column = (
+        min(max(at, 0.04 * length), 0.96 * length)
+        for at, length in zip(place, axes.images[0].get_size(), strict=True)
+    )
+    disc = {"boxstyle": "circle,pad=0.2", "facecolor": colour, "edgecolor": "white", "lw": 0.5}
+    text = axes.text(column, row, str(number), size=6, color="white", weight="bold", bbox=disc)
+    text.set(ha="center", va="center")
 
 
 def unit(colour: Colour) -> tuple[float, float, float]:
@@ -219,3 +291,4 @@ def unit(colour: Colour) -> tuple[float, float, float]:
 
 
 VIRIDIS = ListedColormap(image.colour_map(np.linspace(0, 1, 256)) / 255.0)
+LOW_IS_BRIGHT = VIRIDIS.reversed()

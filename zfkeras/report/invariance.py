@@ -52,7 +52,8 @@ def invariance(
         picture = _NOTHING if images is None else _examples(images, kind, shown)
         show(examples, picture, name.format(shown)).set_frame_on(False)
         for number, axes in enumerate(layers):
-            title = f"{found.layers[number]}: distance" if kind == kinds[0] else ""
+            of_what = "distance at unit length" if unit else "distance"
+            title = f"{found.layers[number]}: {of_what}" if kind == kinds[0] else ""
             distances = found.unit_distances if unit else found.distances
             _curves(tidy(axes, title, unit_name), amounts, distances[:, number, points])
             axes.set_ylim(bottom=0)

@@ -13,7 +13,7 @@ from zfkeras import image
 from zfkeras.image import Colour, Picture, Pictures
 from zfkeras.regions.receptive_field import Box
 from zfkeras.report import figures
-from zfkeras.report.figures import COLOURS, INK, SMALL, class_name, panel, unit
+from zfkeras.report.figures import COLOURS, INK, LOW_IS_BRIGHT, SMALL, class_name, panel, unit
 
 if TYPE_CHECKING:  # results are only read here: drawing needs no TensorFlow
     from zfkeras.analysis.occlusion_result import Occlusion
@@ -22,18 +22,18 @@ if TYPE_CHECKING:  # results are only read here: drawing needs no TensorFlow
 def panels(found: "Occlusion", images: Pictures, index: int = 0) -> dict[str, Picture]:
     """The panels of Fig. 7 that there are, as bare pictures of the image's size.
 
-    Panel a shows the occluder where it hurts most, d lies over the image. There are b and c where
-    a layer was asked for (and could be projected), d and e unless only the layer was.
+    Panel a shows the occluder where it hurts most, d lies over the image; b and d are bright where
+    hiding lowers the map and the score. There are b and c where a layer was asked for (and could
+    be projected), d and e unless only the layer was.
     """
     picture = images[index]
     bare = {"a": occluded(found, picture, index)}
     if found.activation is not None:
-        bare["b"] = image.colour_map(_over_pixels(found, found.activation[index]))
+        bare["b"] = image.colour_map(-_over_pixels(found, found.activation[index]))
     if found.projection is not None:
         bare["c"] = image.to_display(found.projection[index], image.CONTRAST)
     if found.predicted is not None:
-        low = 0 if found.score_name == "probability" else None
-        bare["d"] = image.overlay(picture, found.heat_map()[index], low=low)
+        bare["d"] = image.overlay(picture, found.importance()[index])
         legend = classes_seen(found, index)
         table = np.zeros((max(legend) + 1, 3), np.uint8)
         for number, colour in legend.items():
@@ -70,10 +70,30 @@ def save(
 ) -> tuple[Path, Path | None]:
     """Saves one image's `figure` and, beside it as NAME-others.png, its `others` if any."""
     figures.save(figure(found, images, index, class_names), path)
-    sheet = others(found, pool, index)
+    sheet = others_figure(found, pool, index)
     if sheet is None:
         return path, None
-    return path, image.save(path.with_name(f"{path.stem}-others.png"), sheet)
+    return path, figures.save(sheet, path.with_name(f"{path.stem}-others.png"))
+
+
+def others_figure(found: "Occlusion", pool: Pictures, index: int = 0) -> Figure | None:
+    """`others` with words: whose map it is, and which images it does not fire for."""
+    bare = others(found, pool, index)
+    if bare is None or found.others is None or found.other_projections is None:
+        return None
+    count = len(found.others[index])
+    drawn = Figure(figsize=(1.4 * count + 0.2, 3.2), layout="constrained")
+    above, below = drawn.subplots(2, count, squeeze=False)
+    for number, axes, under, pixels in zip(
+        found.others[index], above, below, found.other_projections[index], strict=True
+    ):
+        panel(axes, pool[number])
+        panel(under, image.to_display(pixels, image.CONTRAST))
+        if not pixels.any():
+            middle = {"transform": under.transAxes, "ha": "center", "va": "center"}
+            under.text(0.5, 0.5, "does not fire", fontsize=SMALL, color="white", **middle)
+    drawn.suptitle(f"{map_name(found, index)} in other images", fontsize=SMALL, color=INK)
+    return drawn
 
 
 def classes_seen(found: "Occlusion", index: int = 0) -> dict[int, Colour]:
@@ -153,8 +173,9 @@ def figure(
         shown["d"] = _over_pixels(found, found.probabilities[index, ..., 0])
     drawn, places = _strip(len(shown), found.image_size[0] / found.image_size[1])
     for (axes, below), letter in zip(places, sorted(shown), strict=True):
-        limits = (0, 1) if letter == "d" and found.score_name == "probability" else None
-        panel(axes, shown[letter], titles[letter], "black" if letter == "c" else None, limits)
+        panel(
+            axes, shown[letter], titles[letter], "black" if letter == "c" else None, LOW_IS_BRIGHT
+        )
         if letter in "bd":
             _scale(drawn, axes, below)
         if letter == "e":
@@ -195,6 +216,7 @@ def _scale(drawn: Figure, axes: Axes, below: Axes) -> None:
     bar = drawn.colorbar(axes.images[0], cax=inside, orientation="horizontal")
     bar.ax.tick_params(labelsize=SMALL, colors=INK, width=0.5, length=2)
     bar.outline.set_visible(False)
+    bar.ax.set_xlabel("bright: hiding this lowers it", fontsize=SMALL, color=INK, labelpad=1)
 
 
 def _legend(below: Axes, found: "Occlusion", index: int, class_names: Sequence[str] | None) -> None:

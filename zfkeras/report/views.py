@@ -92,14 +92,14 @@ def _captions(
 
 
 def _limits(found: "Occlusion", index: int) -> dict[str, tuple[str, str]]:
+    """What the dark and the bright end of a panel's colours stand for."""
     limits = {}
     if found.probabilities is not None:
         heat = found.heat_map()[index]
-        low = 0.0 if found.score_name == "probability" else heat.min()
-        limits["d"] = (figures.short(low), f"{heat.max():.2f}")
+        limits["d"] = (figures.short(heat.max()), figures.short(heat.min()))
     if found.activation is not None:
         places = found.activation[index]
-        limits["b"] = (figures.short(places.min()), figures.short(places.max()))
+        limits["b"] = (figures.short(places.max()), figures.short(places.min()))
     return limits
 
 

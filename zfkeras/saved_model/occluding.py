@@ -25,12 +25,11 @@ def occlusion_signature(
         size: (height, width) of the images.
     """
     patch = max(*strides, a_fifth(size))
-    is_probability = forward.predictor.score_name == "probability"
     return Signature(
         "occlusion",
         _Occlusions(forward, labels, strides, size),
         inputs=[rows("patch_size", tf.int32), rows("fill_value", tf.float32)],
-        pictures={"heat_map": pictures.to_colours if is_probability else _stretched},
+        pictures={"heat_map": _importance},
         examples=[
             {"patch_size": np.array([patch], np.int32), "fill_value": np.array([128], np.float32)}
         ],
@@ -137,10 +136,10 @@ class _Occlusions:
         return total / number
 
 
-def _stretched(heat: tf.Tensor) -> tf.Tensor:
-    """Heat maps [N, H, W] of plain scores in colours, each from its lowest to its highest value."""
+def _importance(heat: tf.Tensor) -> tf.Tensor:
+    """Heat maps [N, H, W] in colours, each from its highest value (dark) to its lowest (bright)."""
     low, high = (f(heat, (1, 2), keepdims=True) for f in (tf.reduce_min, tf.reduce_max))
-    return pictures.to_colours(tf.math.divide_no_nan(heat - low, high - low))
+    return pictures.to_colours(tf.math.divide_no_nan(high - heat, high - low))
 
 
 def _pick(scores: tf.Tensor, number: tf.Tensor) -> tf.Tensor:

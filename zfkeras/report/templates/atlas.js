@@ -139,7 +139,7 @@ function overview() {
 }
 
 function layerFacts({maps, shown, dead, size, field, jump, why}) {
-  const some = shown < maps ? `${shown} of ` : "";
+  const some = shown < maps ? `the ${shown} strongest of ` : "";
   const sees = field && size.length ? `each unit sees ${times(field)} pixels, ${Math.max(...jump) > 1 ? `every ${times(jump)}` : "one by one"}` : why ? `shown with whole images. ${why}` : "each unit sees the whole image";
   const silent = dead ? `; ${dead} never ${dead === 1 ? "fires" : "fire"}` : "";
   return `${some}${counted(maps, "map", "maps")}${size.length ? ` of ${times(size)} units` : ""}; ${sees}${silent}`;
