@@ -69,6 +69,12 @@ PROBABILITIES = {  # what the model answers is to be left alone
     "softmax everywhere, then mean": lambda: net(
         L.Conv2D(3, 1, activation="softmax"), L.GlobalAveragePooling2D()
     ),
+    "sigmoids of two nets, averaged": flat(
+        lambda: lambda x: L.Average()([L.Dense(3, "sigmoid")(x), L.Dense(3, "sigmoid")(x)])
+    ),
+    "sigmoids everywhere, then the largest": lambda: net(
+        L.Conv2D(3, 1, activation="sigmoid"), L.GlobalMaxPooling2D()
+    ),
     "softmax inside": flat(
         lambda: keras.Sequential([keras.Input((96,)), L.Dense(3, "softmax")], name="head")
     ),
@@ -104,6 +110,13 @@ SCORES = {
     "regression by ReLU layer": flat(dense(3), L.ReLU),
     "softplus": flat(dense(2), lambda: ops.softplus),
     "a function of one's own": flat(dense(3, lambda x: x * x)),
+    "a sigmoid in percent": flat(dense(1, "sigmoid"), lambda: L.Rescaling(100.0)),
+    "probabilities, centred": flat(dense(3, "sigmoid"), lambda: lambda x: x - 0.5),
+    "sum of two softmaxes": flat(
+        lambda: lambda x: L.Add()([L.Dense(3, "softmax")(x), L.Dense(3, "softmax")(x)])
+    ),
+    "logits, then clipped": flat(dense(), lambda: lambda x: ops.clip(x, -1.0, 1.0)),
+    "probabilities, then normalised": flat(dense(3, "softmax"), L.BatchNormalization),
     "a softmax by hand": flat(
         dense(), lambda: lambda x: ops.exp(x) / ops.sum(ops.exp(x), -1, keepdims=True)
     ),

@@ -144,3 +144,14 @@ def test_the_report_reads_well():
     assert "2 of 3 layers can be projected" in text
     assert "problem  Layers without a reverse rule (gelu: gelu)." in text
     assert max(map(len, text.splitlines())) <= 96
+
+
+def test_layers_that_are_told_to_train_are_told_of():
+    pixels = keras.Input((17, 12, 3))
+    x = L.Conv2D(4, 3, name="conv")(L.Rescaling(1 / 255)(pixels))
+    x = L.BatchNormalization(name="always")(x, training=True)
+    told = found(keras.Model(pixels, L.MaxPooling2D(2)(x)))
+    assert told["Layers that are told to be in training"].layers == ("always",)
+    x = L.BatchNormalization()(L.Conv2D(4, 3)(L.Rescaling(1 / 255)(pixels)))
+    told = found(keras.Model(pixels, L.MaxPooling2D(2)(x)))
+    assert "Layers that are told to be in training" not in told

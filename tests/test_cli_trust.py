@@ -1,6 +1,7 @@
 """The commands of invariance, correspondence and trust, on a tiny net in a file."""
 
 import json
+import re
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from zfkeras import image
 from zfkeras.analysis.occlusion_result import Occlusion
 from zfkeras.cli import app
 from zfkeras.experiments import fig7
+from zfkeras.report import occlusion as drawing
 
 SIZE = (24, 31)
 
@@ -112,7 +114,8 @@ def test_fig7_projects_the_map_from_other_pictures(place, rng):
     found = Occlusion.load(told["arrays"])
     assert told["projection_error"] is None
     for number, row in enumerate(told["images"]):
-        sheet = image.load(row["others"])
+        assert image.load(row["others"]).shape[1] > 500
+        sheet = drawing.others(found, others, number)
         assert sheet.shape == (2 * 26 + 2, 3 * 33 + 2, 3)
         np.testing.assert_array_equal(sheet[2:26, 2:33], others[found.others[number, 0]])
 
@@ -155,3 +158,23 @@ def test_bad_input(place, arguments, message):
         CliRunner().invoke(
             app, [*arguments, "--model", str(place / "net.keras")], catch_exceptions=False
         )
+
+
+def test_faithfulness_leaves_out_what_would_take_too_long(place, monkeypatch, tmp_path):
+    picture = str(sorted((place / "pictures").glob("*.png"))[0])
+    words = ["faithfulness", picture, "--model", str(place / "net.keras"), "--steps", "2"]
+    words += ["--output", str(tmp_path), "--json"]
+
+    def asked(patience, *more):
+        monkeypatch.setattr("zfkeras.cli.compare.PATIENCE", patience)
+        result = CliRunner().invoke(app, [*words, *more], catch_exceptions=False)
+        return json.loads(result.stdout)["scores"], result.stderr
+
+    scores, said = asked(1e-9)
+    assert "occlusion" not in scores
+    assert re.search(r"Occlusion is left out: of \d+ nets.*--methods occlusion", said)
+    scores, said = asked(1e-9, "--methods", "occlusion")
+    assert list(scores) == ["occlusion"]
+    scores, said = asked(1e9)
+    assert "occlusion" in scores
+    assert "left out" not in said

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import zfkeras as zf
 from zfkeras import image
 from zfkeras.analysis.evolution import (
     FeatureEvolution,
@@ -19,6 +20,7 @@ from zfkeras.analysis.evolution import (
     snapshots,
 )
 from zfkeras.cli import app
+from zfkeras.cli.evolution import _epoch_models
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.report import evolution as drawing
 
@@ -233,3 +235,22 @@ def test_the_command_takes_what_the_callback_wrote(tmp_path):
         run(tmp_path / "kept", "--layers", "fc")
     with pytest.raises(ValueError, match="--maps must be numbers"):
         run(tmp_path / "kept", "--maps", "some")
+
+
+def test_layers_of_like_names_keep_files_of_their_own(tmp_path):
+    parts = {"channels": np.arange(1), "pixels": np.zeros((1, 2, 2, 3), np.float32),
+             "patches": np.zeros((1, 2, 2, 3), np.float32), "values": np.ones(1, np.float32),
+             "keys": np.zeros(1, np.int64), "files": np.array([""])}  # fmt: skip
+    names = ["a/b", "a-b", "a:b", "a b", "größe"]
+    for name in names:
+        save_snapshot(zf.Snapshot(layer=name, epoch=1, **parts), tmp_path)
+    assert sorted(zf.load_evolution(tmp_path)) == sorted(names)
+
+
+def test_the_command_takes_checkpoints_of_any_epoch_and_format(tmp_path):
+    for name in ("epoch-01.keras", "epoch-12-0.53.keras", "epoch-3.h5", "epoch-x.keras", "a.keras"):
+        (tmp_path / name).write_bytes(b"")
+    found = _epoch_models(tmp_path)
+    assert {epoch: file.name for epoch, file in found.items()} == {
+        1: "epoch-01.keras", 12: "epoch-12-0.53.keras", 3: "epoch-3.h5"
+    }  # fmt: skip

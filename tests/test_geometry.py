@@ -164,3 +164,14 @@ def test_boxes_hold_pixels_seen_in_part():
     field = ReceptiveField().back_through((2, 2), (2, 2))
     assert field == ReceptiveField((1.5, 1.5), (0.5, 0.5), (-0.25, -0.25))
     assert field.box((1, 6), (5, 5)) == (0, 2, 2, 4)
+
+
+@pytest.mark.parametrize("gate", ["convolution", "crop"])
+def test_maps_that_are_repeated_have_no_field(gate):
+    """A unit beside the smaller map sees what no moving window does: it is not made up."""
+    pixels = keras.Input((14, 12, 3))
+    h = L.Conv2D(4, 3, name="h")(pixels)
+    small = L.Conv2D(4, (12, 10))(h) if gate == "convolution" else L.Cropping2D(((5, 6), (4, 5)))(h)
+    model = keras.Model(pixels, L.Multiply(name="gated")([h, small]))
+    with pytest.raises(ValueError, match="unequal sizes.*Expected maps of one size. Received: "):
+        zf.receptive_field(model, "gated")

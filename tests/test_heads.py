@@ -252,3 +252,34 @@ def test_a_flat_copy_ends_in_the_logits_whatever_follows_the_softmax(name, image
     else:
         expected = (sigmoid if "sigmoid" in name else softmax)(logits)
     np.testing.assert_allclose(outputs, expected, atol=2e-3)
+
+
+def test_a_softmax_of_places_is_none_of_classes(images):
+    """Over rows: what is averaged afterwards sums to anything."""
+    model = net(L.Conv2D(3, 1), L.Softmax(axis=1), L.GlobalAveragePooling2D())
+    with pytest.raises(ValueError, match="Cannot tell what the model's outputs mean.*Received: "):
+        zf.Predictor(model)
+    found = zf.Predictor(model, scores="raw")(images).scores
+    np.testing.assert_allclose(found, predicted(model, images), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["softmax", "one sigmoid", "tf.nn.softmax built in",
+                                  "softmax layer", "softmax activation", "keras.ops.sigmoid",
+                                  "one hard sigmoid", "softmax layer built in"])  # fmt: skip
+def test_every_squashed_head_is_projected_from_its_logits(name, images):
+    """Built in or a layer of its own; `check_model` and the deconvnet say the same of it."""
+    model = PROBABILITIES[name]()
+    path = walk(model).steps[-1].path
+    checked = zf.check_model(model)
+    assert checked.ok
+    assert path in checked.projectable
+    deconv = zf.DeconvNet(model, rule="gradient")
+    assert deconv.why_not(path) == ""
+    logits = FlatCopy(model, logits=True).model
+    found = deconv.project(images, path, channels=[0])
+    x = tf.Variable(images)
+    with tf.GradientTape() as tape:
+        expected = tf.reshape(logits(x), [3, -1])[:, 0]
+    np.testing.assert_allclose(found.values[:, 0], expected, rtol=1e-4, atol=1e-5)
+    gradient = tape.gradient(expected, x) * tf.reshape(expected, [3, 1, 1, 1])
+    np.testing.assert_allclose(found.pixels[:, 0], gradient, rtol=1e-3, atol=1e-5)

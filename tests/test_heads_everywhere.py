@@ -233,7 +233,7 @@ def test_export_takes_the_sigmoid_of_a_logit_when_told(images, tmp_path):
 
 
 def test_the_picture_of_scores_spans_their_range(tmp_path):
-    """A regression's values may lie anywhere; the colours go from the lowest to the highest."""
+    """A regression's values may lie anywhere; the lowest, where hiding matters, is brightest."""
     model = net(L.Flatten(), L.Dense(1), lambda x: x * 100 + 500)
     signatures = loaded(zf.export(model, tmp_path / "m", occlusion_strides=2, scale=1.0))
     noise = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
@@ -243,7 +243,7 @@ def test_the_picture_of_scores_spans_their_range(tmp_path):
     shown = tf.io.decode_png(found["heat_map_bytes"][0]).numpy()
     heat = signatures["occlusion_pixels"](pixels=noise[None].astype(np.float32), **inputs)
     heat = heat["heat_map"][0].numpy()
-    for extreme, unit in ((heat.argmin(), 0), (heat.argmax(), 1)):
+    for extreme, unit in ((heat.argmin(), 1), (heat.argmax(), 0)):
         expected = colour_map(np.array([[unit]]), low=0, high=1)[0, 0]
         np.testing.assert_array_equal(shown.reshape(-1, 3)[extreme], expected)
 

@@ -17,8 +17,8 @@ import zfkeras as zf
 from zfkeras.analysis.incremental.sweep import Sweep
 from zfkeras.analysis.painting import centres
 from zfkeras.deconvnet.rules import rules_for
-from zfkeras.graph.kinds import UNKNOWN
-from zfkeras.graph.layer_kinds import kind_of, windows_of
+from zfkeras.graph.kinds import UNKNOWN, Role
+from zfkeras.graph.layer_kinds import kind_of, layer_kind, windows_of
 from zfkeras.graph.walking import walk
 
 import networks
@@ -257,3 +257,23 @@ def check_occlusion(model, images, name, letters):
     made_locally = {name for name, i in walk(model).names.items() if i in sweep._locals}
     layer = the_step(model, name).path
     assert (layer in made_locally) == ("O" in letters)
+
+
+class OwnTransform(L.RandomFlip):
+    def transform_images(self, images, transformation, training=True):
+        return 255 - images
+
+
+class OwnDoubleCall(L.Conv2D):
+    def __call__(self, x):
+        return super().__call__(keras.ops.roll(x, 1, 2))
+
+
+def test_layers_that_do_something_else_are_unknown():
+    """By any door: another `transform_images`, another `__call__`, a `call` of the object's own."""
+    patched = L.ReLU()
+    patched.call = lambda x: keras.ops.roll(x, 1, 2)
+    for layer in (OwnTransform(), OwnDoubleCall(2, 3), patched):
+        assert layer_kind(layer).role is Role.UNKNOWN
+    for layer in (L.RandomFlip(), L.Conv2D(2, 3), L.ReLU()):
+        assert layer_kind(layer).role is not Role.UNKNOWN

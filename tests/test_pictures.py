@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -155,3 +156,27 @@ def test_numpy_numbers_among_the_settings_are_kept(tmp_path):
     again = Everything.load(kept.save(tmp_path / "kept.npz"))
     assert again.nested == (3,)
     assert again.share == 0.5
+
+
+def test_fractions_of_another_size_are_refused_and_grey_ones_kept(rng):
+    images = rng.uniform(0, 1, (3, 8, 9, 3)).astype(np.float32)
+    data = tf.data.Dataset.from_tensor_slices(images)
+    with pytest.raises(ValueError, match="Expected images of fractions.*Received: .*in 0.*0.99"):
+        pictures(data, (4, 4))
+    np.testing.assert_array_equal(pictures(data, (8, 9)), images)
+    grey = pictures(data, (8, 9), channels=1)
+    np.testing.assert_allclose(grey[..., 0], images @ [0.299, 0.587, 0.114], rtol=1e-5)
+    assert grey.dtype == np.float32
+
+
+def test_the_deconvnet_takes_pictures_from_files(folder):
+    model = keras.Sequential([keras.Input((12, 10, 3)), keras.layers.Conv2D(2, 3, name="c")])
+    deconv, taken = zf.DeconvNet(model), pictures(folder, (12, 10))
+    np.testing.assert_array_equal(
+        deconv.project(folder, "c").pixels, deconv.project(taken, "c").pixels
+    )
+    units = [[1, 2, 3, 0]]
+    np.testing.assert_array_equal(
+        deconv.project_units(folder, "c", units).pixels,
+        deconv.project_units(taken, "c", units).pixels,
+    )

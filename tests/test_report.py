@@ -97,13 +97,39 @@ def test_projection_figure_names_maps_and_values(projections, pictures, tmp_path
     figure = figures.projection(projections, pictures, FIELD, index=0)
     assert texts(figure)[0] == "conv3"
     assert [title for title in texts(figure) if title][1:] == [
-        "map 7\n1,234",
-        "map 1\n2.5",
-        "map 12\n0",
+        "1: map 7\n1,234",
+        "2: map 1\n2.5",
+        "3: map 12\n0",
     ]
     assert len(figure.axes[0].patches) == 3  # the three fields, outlined on the image
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1", "2", "3"]
     drawn = image.load(figures.save(figure, tmp_path / "p.png"))
     assert drawn.shape[0] > 200
+    assert "photo.jpg" in texts(figures.projection(projections, pictures, FIELD, 0, "photo.jpg"))[0]
+
+
+def test_cells_of_a_projection_figure_are_alike(projections, pictures):
+    """All at one scale: clipped fields are small pictures in cells as large as the others'."""
+    figure = figures.projection(projections, pictures, FIELD, index=0)
+    _, *cells = figure.axes
+    assert len({np.ptp(axes.get_xlim()) for axes in cells}) == 1
+    assert len({np.ptp(axes.get_ylim()) for axes in cells}) == 1
+    shapes = {axes.images[0].get_array().shape[:2] for axes in cells}
+    assert len(shapes) > 1
+    assert figure._supxlabel.get_text().startswith("Projections: grey is zero")
+
+
+def test_an_overview_has_all_images(projections, pictures):
+    figure = figures.overview(projections, pictures, ["a.png", "a very long name.png"], FIELD)
+    rows = np.reshape(figure.axes, (2, 4))
+    for index, row in enumerate(rows):
+        np.testing.assert_array_equal(row[0].images[0].get_array(), pictures[index])
+        told = [axes.get_title() for axes in row[1:]]
+        assert told == [f"map {channel}" for channel in projections.channels[index]]
+    assert rows[1, 0].get_title() == "a very long nam…"
+    some = figures.overview(projections, pictures, ["a", "b"], FIELD, most=(1, 2))
+    assert len(some.axes) == 3
+    assert "The first 1 of 2 images" in some._supxlabel.get_text()
 
 
 def test_projection_figure_shows_the_image_asked_for(projections, pictures):
@@ -161,9 +187,36 @@ def test_panel_e_shows_each_class_in_its_colour(occlusion, pictures):
 
 
 def test_panel_d_is_the_heat_map_over_the_image(occlusion, pictures):
-    shown = drawing.panels(occlusion, pictures, 1)["d"]
-    expected = image.overlay(pictures[1], occlusion.heat_map()[1], low=0)
+    """Bright where hiding lowers the probability."""
+    shown = drawing.panels(occlusion, pictures, 0)["d"]
+    expected = image.overlay(pictures[0], 0.9 - occlusion.heat_map()[0])
     np.testing.assert_array_equal(shown, expected)
+    alone = image.overlay(np.zeros_like(pictures[0]), occlusion.importance()[0], alpha=1)
+    brightest = np.unravel_index(alone.sum(2).argmax(), alone.shape[:2])
+    top, left, bottom, right = drawing.worst_box(occlusion, 0)
+    assert top <= brightest[0] < bottom
+    assert left <= brightest[1] < right
+
+
+def test_b_and_d_of_the_figure_are_bright_where_they_are_low(occlusion, pictures):
+    figure = drawing.figure(occlusion, pictures, 0, NAMES)
+    for letter in "bd":
+        (axes,) = (one for one in figure.axes if one.get_title().startswith(f"({letter})"))
+        shown = axes.images[0]
+        low, high = (shown.cmap(shown.norm(value)) for value in shown.get_clim())
+        assert sum(low[:3]) > sum(high[:3])
+
+
+def test_a_silent_map_says_so(occlusion, rng):
+    pool = rng.integers(0, 256, (3, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    projections = rng.normal(size=(2, 2, HEIGHT, WIDTH, 3)).astype(np.float32)
+    projections[1, 1] = 0
+    found = occlusion.replace(others=np.array([[1, 0], [2, 0]]), other_projections=projections)
+    for index, silent in ((0, 0), (1, 1)):
+        figure = drawing.others_figure(found, pool, index)
+        words = [text.get_text() for axes in figure.axes for text in axes.texts]
+        assert words == ["does not fire"] * silent
+    assert drawing.others_figure(found.replace(others=None, other_projections=None), pool) is None
 
 
 def test_occlusion_figure_has_the_five_panels(occlusion, pictures, tmp_path):

@@ -221,12 +221,13 @@ def test_the_heat_map_is_the_mean_over_the_occluders_on_a_pixel(ask, pixels):
                 np.testing.assert_allclose(heat[y, x], mean, rtol=1e-5)
 
 
-def test_pixels_beyond_the_last_occluder_take_its_value():
+def test_an_occluder_covers_its_pixels_and_no_others():
     from zfkeras.saved_model.occluding import _covers
 
     covers = _covers(np.int32([0, 5]), 10, tf.constant([5, 8]))
-    expected = [[[1] * 3 + [0] * 7, [0] * 3 + [1] * 7], [[1] * 4 + [0] * 6, [0] + [1] * 9]]
-    np.testing.assert_array_equal(covers, expected)
+    first = [[1] * 3 + [0] * 7, [0] * 3 + [1] * 5 + [0] * 2]
+    second = [[1] * 4 + [0] * 6, [0] + [1] * 8 + [0]]
+    np.testing.assert_array_equal(covers, [first, second])
 
 
 def test_occlusion_of_pictures(ask, rng):
@@ -681,3 +682,27 @@ def test_a_failed_export_leaves_the_versions_as_they_are(exported, tmp_path, mon
     with pytest.raises(RuntimeError, match="does not load"):
         zf.export(convnet(keras.layers.Dense(2)), tmp_path / "m")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_occluder_that_would_skip_pixels_is_refused(rng, tmp_path):
+    """Columns 0, 5, 10 of 15: the last is hidden from a side of 9 on; the grid is the library's."""
+    model = keras.Sequential([
+        keras.Input((14, 15, 3)), keras.layers.Conv2D(3, 3, activation="relu", name="c"),
+        keras.layers.Flatten(), keras.layers.Dense(3),
+    ])  # fmt: skip
+    path = zf.export(model, tmp_path / "m", occlusion_strides=5, scale=1.0)
+    ask = tf.saved_model.load(path).signatures["occlusion_pixels"]
+    pixels = rng.uniform(0, 255, (1, 14, 15, 3)).astype(np.float32)
+
+    def asked(side):
+        return ask(pixels=tf.constant(pixels), patch_size=tf.constant([side]),
+                   fill_value=tf.constant([60.0]))  # fmt: skip
+
+    for side in (9, 11, -1):
+        found = asked(side)
+        expected = zf.occlusion(model, pixels, int(found["patch_size"][0]), 5, fill_value=60)
+        assert found["rows"][0].numpy().tolist() == expected.rows.tolist()
+        assert found["columns"][0].numpy().tolist() == expected.columns.tolist()
+        np.testing.assert_allclose(found["heat_map"], expected.heat_map(), rtol=1e-4)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Expected 9 to 15.*patch_size=5"):
+        asked(5)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from zfkeras import image
 from zfkeras.data.sources import from_arrays
 from zfkeras.data.stream import open_folder, stream
 
@@ -160,3 +161,20 @@ def test_pictures_need_a_fixed_size(images):
     source = from_arrays(images, np.zeros(8, int), ["a"])
     with pytest.raises(ValueError, match="must be fixed. Received: input size="):
         stream(source, (None, None, 3))
+
+
+def test_pictures_beside_directories_are_named(tmp_path):
+    for name in ("a.png", "b.png", "cat/c.png"):
+        image.save(tmp_path / name, np.zeros((5, 6, 3), np.uint8))
+    source = open_folder(tmp_path)
+    assert (source.class_names, source.cardinality) == (("cat",), 1)
+    assert [skip.name for skip in source.skipped] == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("directory", [".ipynb_checkpoints", "__MACOSX", "notes"])
+def test_a_folder_of_pictures_may_have_a_directory_without(directory, tmp_path):
+    image.save(tmp_path / "a.png", np.zeros((5, 6, 3), np.uint8))
+    (tmp_path / directory).mkdir()
+    (tmp_path / directory / "text.md").write_text("")
+    source = open_folder(tmp_path)
+    assert (source.class_names, source.cardinality) == ((), 1)

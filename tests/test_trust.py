@@ -365,3 +365,15 @@ def test_the_arguments_of_faithfulness_matter(model, images):
 def test_bad_input(model, images, change, message):
     with pytest.raises(ValueError, match=f"(?s){message}"):
         faithfulness(model, images, **{"methods": "guided", "randomize": False} | change)
+
+
+def test_a_cam_weighs_maps_of_places_not_the_head(images):
+    """Of a net whose classes a 1 x 1 convolution makes after pooling, as MobileNets do."""
+    pixels = keras.Input(images.shape[1:])
+    x = L.Conv2D(4, 3, activation="relu", name="c")(pixels)
+    x = L.Conv2D(3, 1, name="preds")(L.GlobalAveragePooling2D(keepdims=True)(x))
+    model = keras.Model(pixels, L.Softmax()(L.Reshape((3,))(x)))
+    chosen = zf.explanations(model, images, "gradcam")
+    settings = zf.Settings(baselines={"layer": "c"})
+    np.testing.assert_allclose(chosen, zf.explanations(model, images, "gradcam", settings=settings))
+    assert np.ptp(np.asarray(chosen)[0, 0]) > 0

@@ -20,3 +20,13 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> Path:
         return staged.replace(path)
     finally:
         staged.unlink(missing_ok=True)
+
+
+def file_name(name: str) -> str:
+    """A name as part of a file name, another for each: what may not be in one is spelt out.
+
+    Example:
+        >>> file_name("backbone/conv:1"), file_name("backbone-conv1")
+        ('backbone%2Fconv%3A1', 'backbone-conv1')
+    """
+    return "".join(x if x.isalnum() or x in "-_." else f"%{ord(x):02X}" for x in name)

@@ -170,14 +170,18 @@ def _eight_bits(values: NDArray, mode: str) -> Picture:
 GREY = (0.299, 0.587, 0.114)  # of red, green and blue (Rec. 601), as Pillow's "L"
 
 
-def to_grey(pictures: ArrayLike) -> NDArray[np.uint8]:
-    """Pictures (..., H, W, 3) in grey: (..., H, W, 1) uint8, the `GREY` mean of the colours.
+def to_grey(pictures: ArrayLike) -> NDArray:
+    """Pictures (..., H, W, 3) in grey: (..., H, W, 1), the `GREY` mean of the colours.
+
+    Of uint8 it is rounded; other numbers stay of their type.
 
     Example:
         >>> to_grey(np.full((1, 1, 3), (255, 0, 0), np.uint8)).tolist()
         [[[76]]]
     """
-    return np.rint(np.asarray(pictures) @ np.array(GREY))[..., None].astype(np.uint8)
+    pictures = np.asarray(pictures)
+    grey = (pictures @ np.array(GREY))[..., None]
+    return (np.rint(grey) if pictures.dtype == np.uint8 else grey).astype(pictures.dtype)
 
 
 def to_rgb(pictures: ArrayLike) -> NDArray:

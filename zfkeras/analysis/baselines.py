@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zfkeras.data.inputs import Floats
-from zfkeras.graph.copies import FlatCopy
+from zfkeras.graph.copies import FlatCopy, copied_path
+from zfkeras.graph.feature_layers import convolutions, default_layer
+from zfkeras.graph.walking import walk
 from zfkeras.validate import choice
 
 _TOOLS = {  # tf-keras-vis' modules and classes
@@ -66,10 +68,10 @@ class Baseline:
         if method == "smoothgrad":
             self._options |= {"smooth_samples": samples, "smooth_noise": noise}
         if "cam" in method:
-            weighed = self._find(layer)
+            weighed, depth = self._find(layer)
             self._options = {"normalize_cam": False, "penultimate_layer": weighed.name}
         if method == "scorecam":
-            self._options |= {"max_N": min(maps, weighed.filters), "batch_size": batch_size}
+            self._options |= {"max_N": min(maps, depth), "batch_size": batch_size}
 
     def __call__(self, images: Floats, classes: NDArray[np.int64]) -> Floats:
         """Heat maps (N, H, W) for one class of each image, as they are: not scaled."""
@@ -83,17 +85,18 @@ class Baseline:
             ]
         return np.stack(found).astype(np.float32)
 
-    def _find(self, layer: str | None) -> keras.Layer:
-        """The layer of the copy whose maps a CAM weighs."""
-        convolutions = [x for x in self._copy.model.layers if hasattr(x, "filters")]
-        if layer is not None:
-            convolutions = [x for x in convolutions if x.name == layer.replace("/", "_")]
-        if not convolutions:
+    def _find(self, layer: str | None) -> tuple[keras.Layer, int]:
+        """The convolution of the copy whose maps a CAM weighs, and how many there are."""
+        model = self._copy.model
+        path = default_layer(model) if layer is None else copied_path(layer)
+        if path not in convolutions(model):
             raise ValueError(
-                "A CAM needs a convolution to weigh the maps of, by default the last. "
-                f"Received: model={self._copy.model.name!r}, layer={layer!r}"
+                "A CAM needs a convolution to weigh the maps of, by default the last of more than "
+                f"one place. Received: model={model.name!r}, layer={layer!r}"
             )
-        return convolutions[-1]
+        graph = walk(model)
+        step = next(step for step in graph.steps if step.path == path)
+        return step.operation, int(graph.shapes[step.outputs[0]][-1] or 1)
 
 
 def _tool(method: str) -> Any:

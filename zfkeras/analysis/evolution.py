@@ -21,6 +21,7 @@ from zfkeras.analysis.top_result import TopActivations
 from zfkeras.data.stream import Dataset, Stream, stream
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
+from zfkeras.files import file_name
 from zfkeras.graph.feature_layers import convolutions
 from zfkeras.graph.walking import walk
 from zfkeras.results import Result
@@ -240,7 +241,7 @@ def _snapshot(
 def save_snapshot(snapshot: Snapshot, folder: str | os.PathLike[str]) -> Path:
     """Writes a snapshot to its file in `folder`, whole or not at all."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    name = f"{snapshot.layer.replace('/', '-')}-epoch-{snapshot.epoch:04d}.npz"
+    name = f"{file_name(snapshot.layer)}-epoch-{snapshot.epoch:04d}.npz"
     return snapshot.save(Path(folder) / name)
 
 

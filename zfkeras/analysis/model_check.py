@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from zfkeras.deconvnet.rules import Rules, rules_for
-from zfkeras.graph.heads import LOGITS, SIGMOID, SOFTMAX, UNKNOWN, Head, head_of
+from zfkeras.deconvnet.rules import Rules, has_logits, rules_for
+from zfkeras.graph.heads import LOGITS, SIGMOID, SOFTMAX, UNKNOWN, Head, head_of, squashes
 from zfkeras.graph.kinds import Role
 from zfkeras.graph.layer_kinds import ceiling, is_quantised, kind_of, op_name
 from zfkeras.graph.walking import Graph, Step, walk
@@ -62,8 +62,8 @@ class ModelCheck:
 
     def __str__(self) -> str:
         total = len(self.projectable) + len(self.unreachable)
-        head = f"{self.model}: {len(self.projectable)} of {total} layers can be projected."
-        return "\n".join([head, *map(_paragraph, self.findings)])
+        able = f"{self.model}: {len(self.projectable)} of {total} layers can be projected."
+        return "\n".join([able, *map(_paragraph, self.findings)])
 
 
 def _paragraph(finding: Finding) -> str:
@@ -103,32 +103,34 @@ def check_model(model: keras.Model, rules: Rules | None = None) -> ModelCheck:
     except ValueError as error:
         reason = Finding(PROBLEM, "The model can't be walked", (), str(error))
         return ModelCheck(getattr(model, "name", "model"), (), (), (reason,))
-    barred = [step for step in graph.steps if not _has_rule(step, graph, rules)]
-    able, unable = _sorted_by_reach(graph, barred)
-    findings = [finding for check in _CHECKS for finding in check(graph, barred)]
+    barred = [step for step in graph.steps if not _has_rule(step, rules)]
+    able, unable = _sorted_by_reach(graph, barred, rules or {})
+    ends = {step for head in _heads(graph) for step in head.steps if squashes(step)}
+    problems = [step for step in barred if step not in ends]
+    findings = [finding for check in _CHECKS for finding in check(graph, problems)]
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     return ModelCheck(graph.name, able, unable, tuple(findings))
 
 
-def _has_rule(step: Step, graph: Graph, rules: Rules | None) -> bool:
-    """A softmax or sigmoid at the very end needs none: projections start from its logits."""
-    heads = _heads(graph)
-    if any(head.kind in (SOFTMAX, SIGMOID) and step in head.steps for head in heads):
-        return True
+def _has_rule(step: Step, rules: Rules | None) -> bool:
     try:
         return bool(rules_for(step, "deconvnet", user=rules))
     except ValueError:
         return False
 
 
-def _sorted_by_reach(graph: Graph, barred: list[Step]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The layers (of feature maps or units) that can be projected, and those that can't."""
+def _sorted_by_reach(
+    graph: Graph, barred: list[Step], rules: Rules
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The layers that can be projected, and those that can't: from a softmax's logits it can."""
     able: list[str] = []
     unable: list[str] = []
     for step in graph.steps:
         if len(graph.shapes[step.outputs[0]]) in (2, 4):
-            below = graph.steps_to(step.outputs[0])
-            (unable if any(s in barred for s in below) else able).append(step.path)
+            *below, last = graph.steps_to(step.outputs[0])
+            is_barred = any(s in barred for s in below)
+            is_barred |= last in barred and not has_logits(last, rules)
+            (unable if is_barred else able).append(step.path)
     return tuple(able), tuple(unable)
 
 
@@ -196,6 +198,17 @@ _HEADS = {
         "Their layer may do anything. Give the analyses scores='softmax', 'sigmoid' or 'raw'.",
     ),
 }
+
+
+def _training(graph: Graph, _: list[Step]) -> Iterator[Finding]:
+    found = [step.path for step in graph.steps if step.arguments[1].get("training") is True]
+    if found:
+        yield Finding(
+            CAUTION,
+            "Layers that are told to be in training",
+            tuple(found),
+            "Here they work as at inference: scores and maps differ from the model's own.",
+        )
 
 
 def _max_pools(graph: Graph, _: list[Step]) -> Iterator[Finding]:
@@ -331,6 +344,6 @@ def _kind(step: Step) -> str:
 
 
 _CHECKS = (
-    _rules, _max_pools, _batch_norm, _pixels, _head,
+    _rules, _training, _max_pools, _batch_norm, _pixels, _head,
     _average_pools, _skips, _capped, _dead_filters,
 )  # fmt: skip

@@ -113,7 +113,10 @@ def write_atlas(
     for number, (layer, top) in enumerate(results.items()):
         stem, shape = site.place(number, layer), graph.shapes[graph.find(layer)][1:-1]
         drawn = job.layer(top, _shown(top, maps), stem)
-        facts = site.about(top, shape, *field_or_reason(model, layer), drawn)
+        field, why = field_or_reason(model, layer)
+        if field is not None and shape and (why := job.deconv.why_whole(layer)):
+            field = None
+        facts = site.about(top, shape, field, why, drawn)
         told.append(facts | {"data": site.write_layer(root, stem, top, drawn)})
         seen |= site.pictures(top, drawn)
     return site.write_index(root, title or model.name, results, told, seen, size[:2])

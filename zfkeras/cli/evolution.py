@@ -12,7 +12,8 @@ from zfkeras.cli.data import DATA_HELP, opened, report_skipped, warnings_as_line
 from zfkeras.cli.groups import Loader, spread
 from zfkeras.cli.modules import open_rules
 from zfkeras.cli.quiet import load_tensorflow
-from zfkeras.cli.telling import check_layers, file_name
+from zfkeras.cli.telling import check_layers
+from zfkeras.files import file_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,6 @@ from zfkeras.cli import options
 from zfkeras.cli.data import DATA_HELP, opened, report_skipped, warnings_as_lines
 from zfkeras.cli.groups import Loader, spread
 from zfkeras.cli.quiet import load_tensorflow
-from zfkeras.cli.telling import file_name
 
 if TYPE_CHECKING:
     import keras
@@ -48,7 +47,7 @@ def filters(
     load_tensorflow()
     from zfkeras import image
     from zfkeras.analysis.filters import compare, filter_statistics
-    from zfkeras.files import write_atomically
+    from zfkeras.files import file_name, write_atomically
     from zfkeras.report import figures, filters as drawing
 
     found, lattices = {}, {}

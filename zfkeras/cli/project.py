@@ -46,6 +46,7 @@ def project(
     wanted, where = options.parse_channels(channels), options.parse_position(position)
     load_tensorflow()
     from zfkeras.deconvnet.net import DeconvNet
+    from zfkeras.files import file_name
     from zfkeras.graph.feature_layers import default_layer
     from zfkeras.report import figures
 
@@ -56,7 +57,7 @@ def project(
         wanted = min(MOST, deconv.graph.shapes[deconv.graph.find(layer)][-1] or MOST)
     found = deconv.project(pictures, layer, wanted, where, batch_size, progress=not as_json)
     field = None if where == "all" else said_field(net, layer, pictures.shape[1:3])
-    kind = layer.replace("/", "-")
+    kind = file_name(layer)
     arrays = found.save(output / f"{kind}.npz")
     results = []
     for index, name in enumerate(stems(files)):

@@ -88,11 +88,6 @@ def stems(paths: Sequence[Path]) -> list[str]:
     ]
 
 
-def file_name(name: str) -> str:
-    """A name as part of a file name."""
-    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
-
-
 def say(result: Json, path: Path, as_json: bool) -> None:
     """Writes the result to a JSON file; prints it, or where it is."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -71,6 +71,8 @@ def image_folder(
     if is_whole:
         used = {file.split("/")[0] for file in files}
         empty += tuple(_no_class(name) for name in names if name not in used)
+        why = "it is in no class's directory"
+        empty += tuple(Skipped(name, why) for name in loose_pictures(root))
         names, skipped = tuple(name for name in names if name in used), (*skipped, *empty)
     labels = [names.index(file.split("/")[0]) for file in files]
     paths = [os.fsencode(root / file) for file in files]
@@ -91,13 +93,19 @@ def class_directories(root: Path) -> tuple[tuple[str, ...], tuple[Skipped, ...]]
     """The directories of a folder, sorted: those with pictures, and those without, not hidden."""
     names = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
     names = [name for name in names if not hidden(name)]
-    if not names:
+    if not names and not loose_pictures(root):
         raise ValueError(
             "The folder holds no directories, so there are no classes. Needed is one directory "
             f"of pictures per class. Received: path='{root}'"
         )
     full = tuple(name for name in names if next(files_below(root / name, EXTENSIONS), None))
     return full, tuple(_no_class(name) for name in names if name not in full)
+
+
+def loose_pictures(root: Path) -> list[str]:
+    """The pictures that lie in a folder itself, not in a directory of it."""
+    files = (entry for entry in root.iterdir() if entry.is_file() and not hidden(entry.name))
+    return sorted(entry.name for entry in files if entry.suffix.lower() in EXTENSIONS)
 
 
 def _no_class(directory: str) -> Skipped:

@@ -28,8 +28,8 @@ def pictures(
         source: (N, H, W, C) array or tensor; the path of a picture, or of a folder whose pictures
             (at any depth) are taken in the order of their names; or a `tf.data.Dataset` of images
             or of tuples that begin with them, batched or not.
-        image_size: (height, width) that pictures from files and data sets are brought to;
-            None for as they are. Arrays are left as they are.
+        image_size: (height, width) that pictures from files and data sets (of 0..255) are
+            brought to; None for as they are. Arrays are left as they are.
         channels: 1 for grey: of pictures in colour, from files or a data set, the mean is taken.
         fit: How they are brought to a size: "crop" (the smallest that covers it, then the centre),
             "stretch" or "pad", as in `zfkeras.image.fit`.
@@ -102,7 +102,14 @@ def _stack(found: list[NDArray], image_size: Any, source: Images, fit: str) -> N
 
 
 def _fit(picture: NDArray, size: tuple[int, int], how: str) -> NDArray:
-    """Leaves pictures that fit alone, whatever their type; others are rounded to uint8."""
+    """Leaves images that fit alone, whatever their type; others are rounded to uint8."""
     if picture.shape[:2] == size:
         return picture
-    return fitting.fit(np.rint(picture).clip(0, 255).astype(np.uint8), size, how)
+    whole = np.rint(picture)
+    if picture.size and np.abs(picture).max() <= 1 and (whole != picture).any():
+        raise ValueError(
+            "Only pictures of 0..255 are brought to a size. Expected images of fractions to be of "
+            f"the model's {size[0]} x {size[1]}. Received: images of {picture.shape[:2]} in "
+            f"{picture.min():.3g}..{picture.max():.3g}"
+        )
+    return fitting.fit(whole.clip(0, 255).astype(np.uint8), size, how)

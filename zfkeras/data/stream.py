@@ -14,10 +14,9 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from zfkeras.data import preprocess
-from zfkeras.data.folders import image_folder
+from zfkeras.data.folders import class_directories, image_folder, loose_pictures
 from zfkeras.data.inputs import CHANNELS
 from zfkeras.data.sources import Skipped, Source, first_line, options, parallel
-from zfkeras.reading import EXTENSIONS
 from zfkeras.types import Tensor
 
 Size = tuple[int | None, ...]
@@ -217,9 +216,7 @@ def open_folder(
         ValueError: There is no folder, or no usable picture in it.
     """
     root = Path(path).resolve()
-    entries = list(root.iterdir()) if root.is_dir() else []
-    pictures = any(entry.suffix.lower() in EXTENSIONS for entry in entries)
-    if pictures and not any(entry.is_dir() for entry in entries):
+    if root.is_dir() and loose_pictures(root) and not class_directories(root)[0]:
         source = image_folder(root.parent, None, [root.name], True, cache, progress, fit)
         return dataclasses.replace(source, class_names=())
     return image_folder(path, cache=cache, progress=progress, fit=fit)

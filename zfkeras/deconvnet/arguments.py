@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from zfkeras.data.pictures import Images
+from zfkeras.data.pictures import Images, pictures
 from zfkeras.graph.walking import IMAGES, Graph
 from zfkeras.types import Tensor
 
@@ -14,7 +14,8 @@ Position = str | tuple[int, int]
 
 def check_pixels(images: Images, graph: Graph) -> np.ndarray:
     """`images` in the model's dtype, if they fit it."""
-    array, shape = np.asarray(images), graph.shapes[IMAGES]
+    shape = graph.shapes[IMAGES]
+    array = pictures(images, (shape[1], shape[2]), shape[3])
     if array.dtype.kind not in "uif":
         raise TypeError(
             "`images` must be integers or floats, such as uint8 or float32. "

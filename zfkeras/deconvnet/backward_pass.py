@@ -7,18 +7,26 @@ import tensorflow as tf
 
 from zfkeras.deconvnet.reverse import Signal, as_dense, blank
 from zfkeras.deconvnet.rules import Call, OneChannel, Rules, has_logits, rules_for
-from zfkeras.graph.layer_kinds import preactivation
+from zfkeras.graph.layer_kinds import kind_of, preactivation
 from zfkeras.graph.walking import IMAGES, Graph, Step, Values
 from zfkeras.types import Tensor
 
 _ROWS = tf.TensorSpec((None,), tf.int32)
 
 
+def _logits(graph: Graph, target: int, user: Rules) -> int:
+    """The value that a softmax or sigmoid of its own was taken of; any other is its own."""
+    maker = next((step for step in graph.steps if target in step.outputs), None)
+    is_alone = maker is not None and kind_of(maker).linear is None and has_logits(maker, user)
+    return maker.inputs[0] if maker is not None and is_alone else target
+
+
 class BackwardPass:
     """The way from one layer down to the pixels: its steps, their rules, its traced functions."""
 
     def __init__(self, graph: Graph, layer: str, method: str, overlap: str, user: Rules) -> None:
-        self.layer, self.graph, self.target = layer, graph, graph.find(layer)
+        self.layer, self.graph = layer, graph
+        self.target = _logits(graph, graph.find(layer), user)
         self.depth = _check_target(graph.shapes[self.target], layer)
         self.steps = graph.steps_to(self.target)
         head = self.steps[-1]

@@ -19,7 +19,7 @@ from zfkeras.deconvnet.arguments import (
     check_projections,
 )
 from zfkeras.deconvnet.backward_pass import BackwardPass, strongest
-from zfkeras.deconvnet.local.units import UnitJob, UnitProjections
+from zfkeras.deconvnet.local.units import UnitJob, UnitProjections, projector_for
 from zfkeras.deconvnet.rules import METHODS, OVERLAPS, Rules, check_rules, described
 from zfkeras.graph.walking import Graph, walk
 from zfkeras.results import Result
@@ -91,11 +91,11 @@ class DeconvNet:
         rules: Rules | None = None,
         overlap: str = "sum",
     ) -> None:
-        if keras.backend.backend() != "tensorflow":
-            raise ValueError(
-                "`DeconvNet` runs on TensorFlow: set KERAS_BACKEND=tensorflow and load the model "
-                f"again. Received: backend={keras.backend.backend()!r}"
+        if (backend := keras.backend.backend()) != "tensorflow":
+            needed = (
+                "`DeconvNet` needs TensorFlow: set KERAS_BACKEND=tensorflow, load the model again."
             )
+            raise ValueError(f"{needed} Received: backend={backend!r}")
         choice("rule", rule, METHODS)
         choice("overlap", overlap, OVERLAPS)
         self.graph: Graph = walk(model)
@@ -196,8 +196,7 @@ class DeconvNet:
             progress: Whether to show a progress bar.
 
         Returns:
-            The `UnitProjections`, in the order of `units`. Thousands of units with large receptive
-            fields are a lot of memory: `iterate_units` hands them over part by part.
+            The `UnitProjections`, in the order of `units`; `iterate_units` needs less memory.
 
         Raises:
             TypeError: `units` aren't integers, or `images` aren't numbers.
@@ -229,15 +228,13 @@ class DeconvNet:
 
         Args:
             images: (N, H, W, C); all arguments and errors are those of `project_units`.
-            layer: Name of a layer.
-            units: (U, 4) integers.
+            layer, units: As there.
             batch_size: Units computed at a time; the size of the parts.
             progress: Whether to show a progress bar.
 
         Yields:
-            Pairs of the indices (B,) into `units` and their `UnitProjections`. Parts come in an
-            order that suits the computation (image by image, units nearby together); each unit
-            comes once.
+            Indices (B,) into `units` and their `UnitProjections`: each unit once, in an order that
+            suits the computation (image by image, units nearby together).
 
         Example:
             >>> conv = keras.layers.Conv2D(2, 3, name="c")
@@ -255,6 +252,10 @@ class DeconvNet:
         except ValueError as error:
             return str(error)
         return ""
+
+    def why_whole(self, layer: str) -> str:
+        """Why `project_units` computes a layer in whole images; "" where it does not."""
+        return projector_for(self._way(layer), self.graph.image_shape).why_whole
 
     def project_tensors(
         self, images: Tensor, layer: str, channels: Tensor

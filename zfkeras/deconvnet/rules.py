@@ -28,6 +28,7 @@ from zfkeras.deconvnet.reverse import (
     rectify,
     unpool,
 )
+from zfkeras.graph.heads import squashes
 from zfkeras.graph.kinds import Kind, Role
 from zfkeras.graph.layer_kinds import activation_kind, is_quantised, kind_of, op_name
 from zfkeras.graph.walking import Step
@@ -122,11 +123,10 @@ def _rules_of(kind: Kind, method: str, overlap: str) -> tuple[Rule, ...] | None:
 
 
 def has_logits(step: Step, user: Rules) -> bool:
-    """Whether a layer ends in a built-in softmax or sigmoid, to be projected from its logits."""
+    """Whether a layer ends in a softmax or sigmoid, so that it is projected from its logits."""
     activation = getattr(step.operation, "activation", None)
-    squashes = activation in (keras.activations.softmax, keras.activations.sigmoid)
     keys = (*_keys(step.operation), *_activation_keys(activation))
-    return squashes and kind_of(step).linear is not None and _users_rule(keys, user) is None
+    return squashes(step) and _users_rule(keys, user) is None
 
 
 # === The user's own rules ===

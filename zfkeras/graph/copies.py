@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import re
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +10,7 @@ import keras
 import numpy as np
 
 from zfkeras.graph.heads import SIGMOID, SOFTMAX, head_of
+from zfkeras.graph.layer_kinds import op_name
 from zfkeras.graph.walking import IMAGES, Step, walk
 from zfkeras.types import Tensor
 from zfkeras.validate import choice
@@ -49,7 +49,8 @@ class FlatCopy:
         pixels = keras.Input(graph.image_shape, dtype=graph.dtype)
         values = {IMAGES: pixels}
         for step in graph.steps_to(target):
-            if step in squashing and not getattr(step.operation, "weights", ()):
+            is_alone = step in squashing and not getattr(step.operation, "weights", ())
+            if is_alone or (squashing and op_name(step.operation) == "Clip"):  # to 0..1
                 values[step.outputs[0]] = values[step.inputs[0]]
                 continue
             fresh = dataclasses.replace(step, operation=self._fresh(step, step in squashing))
@@ -71,11 +72,21 @@ class FlatCopy:
         """A new operation like the step's, the same one for each call of a shared layer."""
         original = step.operation
         if id(original) not in self._made:
-            config = original.get_config() | {"name": re.sub("[/:]", "_", step.path)}
+            config = original.get_config() | {"name": copied_path(step.path).replace(":", "_")}
             if linear:
                 config["activation"] = "linear"
             self._made[id(original)] = original, _remade(original, config)
         return self._made[id(original)][1]
+
+
+def copied_path(path: str) -> str:
+    """The path in a flat copy of a layer that has this one in the model.
+
+    Example:
+        >>> copied_path("backbone/conv:1")
+        'backbone_conv:1'
+    """
+    return path.replace("/", "_")
 
 
 def _remade(original: keras.Operation, config: dict[str, Any]) -> keras.Operation:

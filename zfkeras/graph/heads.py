@@ -68,9 +68,11 @@ def head_of(graph: Graph, output: str | None = None) -> Head:
     def visit(value: int) -> Head:
         if value not in heads:
             step = makers.get(value)
-            kind = UNKNOWN if step is None else _kind(step)
+            kind = UNKNOWN if step is None else made_by(step)
             if step is not None and kind is None:
-                heads[value] = _joined([visit(i) for i in step.inputs])
+                heads[value] = _after(step, _joined([visit(i) for i in step.inputs]))
+            elif kind == SOFTMAX and step is not None and not _of_classes(step, graph):
+                heads[value] = Head(UNKNOWN, (step,))
             else:
                 heads[value] = Head(kind or UNKNOWN, () if step is None else (step,))
         return heads[value]
@@ -163,7 +165,32 @@ def _joined(heads: list[Head]) -> Head:
     return Head(SIGMOID if kinds == {SOFTMAX, SIGMOID} else SCORES, steps)
 
 
-def _kind(step: Step) -> str | None:
+def _after(step: Step, head: Head) -> Head:
+    """What scores of a kind are after a step that leaves logits what they are.
+
+    Probabilities stay such where they are moved, picked or averaged, not where they are scaled or
+    summed; and logits that are cut off are none.
+    """
+    kind, name = kind_of(step), type(step.operation).__name__
+    stays = kind.role in _STAYING or name in _STAYING_NAMES
+    was_probability = head.kind in (SOFTMAX, SIGMOID)
+    if (was_probability and not stays) or (head.kind == LOGITS and name == "Clip"):
+        return Head(SCORES, head.steps)
+    return head
+
+
+def _of_classes(step: Step, graph: Graph) -> bool:
+    """Whether a softmax is taken over the last axis, along which the classes are."""
+    axis, rank = getattr(step.operation, "axis", -1), len(graph.shapes[step.outputs[0]])
+    return axis in (-1, rank - 1, [-1], [rank - 1], (-1,), (rank - 1,), None)
+
+
+def squashes(step: Step) -> bool:
+    """Whether a step ends in a softmax or sigmoid, built in or all that it is."""
+    return made_by(step) in (SOFTMAX, SIGMOID)
+
+
+def made_by(step: Step) -> str | None:
     """What a step makes of any scores; None if it leaves them what they are."""
     operation, kind = step.operation, kind_of(step)
     name = op_name(operation)
@@ -194,6 +221,21 @@ _KEEPING = AFFINE_ROLES | {
     Role.MAX_POOL,
     Role.GLOBAL_MAX_POOL,
 }
+
+_STAYING = {
+    Role.NEUTRAL,
+    Role.MOVE,
+    Role.AVERAGE_POOL,
+    Role.GLOBAL_AVERAGE,
+    Role.MAX_POOL,
+    Role.GLOBAL_MAX_POOL,
+    Role.COMBINE,
+}
+_STAYING_NAMES = frozenset(
+    "AdaptiveAveragePooling2D Average AveragePooling1D Cast Clip Concatenate ExpandDims Flatten "
+    "Flip GetItem GlobalAveragePooling1D Identity Mean Moveaxis Permute Repeat RepeatVector "
+    "Reshape Split Squeeze Swapaxes Transpose Unstack".split()
+)
 
 _FUNCTIONS: dict[Any, str | None] = {
     **dict.fromkeys((None, keras.activations.linear)),

@@ -6,7 +6,7 @@ export all look a layer up here and act by its `Kind`. To teach them a layer is 
 """
 
 import functools
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -80,14 +80,25 @@ def windows_of(step: Step, size: Size) -> Windows:
     )
 
 
+def merged_windows(step: Step, sizes: Sequence[Size]) -> Windows:
+    """`windows_of` a step of inputs of these (H, W); raises if they aren't alike, too.
+
+    Of a smaller map rows and columns are repeated: a unit sees other places than its own.
+    """
+    if len(set(sizes)) > 1:
+        raise ValueError(
+            f"Layer '{step.path}' has inputs of unequal sizes, of which it repeats the smaller. "
+            f"Expected maps of one size. Received: {list(sizes)}"
+        )
+    return windows_of(step, sizes[0])
+
+
 def linear_part(layer: keras.Layer) -> Callable[[Tensor], Tensor]:
     """A layer without its bias and built-in activation."""
     linear = layer_kind(layer).linear
     if linear is None or is_quantised(layer):
-        raise ValueError(
-            "Only convolutions and dense layers that are not quantized have a linear part. "
-            f"Received: layer={layer!r}"
-        )
+        allowed = "Only convolutions and dense layers that are not quantized have a linear part."
+        raise ValueError(f"{allowed} Received: layer={layer!r}")
     return functools.partial(linear, layer)
 
 
@@ -99,12 +110,17 @@ def preactivation(layer: keras.Layer, x: Tensor) -> Tensor:
 
 
 def known_type(operation: keras.Operation, table: Iterable[type]) -> Any:
-    """The class in `table` that `operation` is; None too for one that overrides its `call`."""
+    """The class in `table` that `operation` is; None too for one that overrides what it does."""
     kind: Any = type(operation)
     for cls in kind.__mro__:
         if cls in table:
-            return cls if kind.call is cls.call else None
+            same = all(getattr(kind, how, None) is getattr(cls, how, None) for how in _DOING)
+            return cls if same and not _DOING.intersection(vars(operation)) else None
     return None
+
+
+# In these methods layers do what they do; the last is that of Keras' augmentation.
+_DOING = frozenset({"__call__", "call", "transform_images"})
 
 
 def is_quantised(operation: keras.Operation) -> bool:

@@ -4,7 +4,7 @@ import functools
 
 import keras
 
-from zfkeras.graph.layer_kinds import windows_of
+from zfkeras.graph.layer_kinds import merged_windows
 from zfkeras.graph.walking import IMAGES, Shape, walk
 from zfkeras.regions.receptive_field import ReceptiveField
 
@@ -43,7 +43,7 @@ def receptive_field(
     fields = {IMAGES: ReceptiveField()}
     for step in steps:
         below = functools.reduce(ReceptiveField.union, [fields[i] for i in step.inputs])
-        field = below.over(windows_of(step, _size(shapes[step.inputs[0]])))
+        field = below.over(merged_windows(step, [_size(shapes[i]) for i in step.inputs]))
         fields.update(dict.fromkeys(step.outputs, field))
     return fields[target]
 

@@ -19,6 +19,7 @@ from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
 from zfkeras.deprecation import renamed
 from zfkeras.fitting import check_fit
+from zfkeras.graph.feature_layers import default_layer
 from zfkeras.graph.heads import checked_scores
 from zfkeras.graph.predictor import Predictor
 from zfkeras.saved_model.publishing import publish, staged
@@ -108,7 +109,8 @@ def export(
     classes, deconv = _classes(predictor, shape), DeconvNet(model, rule=rule, rules=rules)
     asked = [layers] if isinstance(layers, str) else layers
     names = _with_kernels(deconv) if asked is None else list(asked)
-    watched = [occlusion_layer] if occlusion_layer else names[-1:]
+    usual = names[-1] if asked else default_layer(model, output)
+    watched = [name for name in [occlusion_layer or usual] if name]
     _check_layers(watched, _with_maps(deconv))
     settings = Settings(
         labels=_labels(class_names, predictor),

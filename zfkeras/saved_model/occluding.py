@@ -24,7 +24,7 @@ def occlusion_signature(
         strides: Pixels between the occluder's places, (down, across).
         size: (height, width) of the images.
     """
-    patch = max(*strides, a_fifth(size))
+    patch = max(_smallest(strides, size), a_fifth(size))
     return Signature(
         "occlusion",
         _Occlusions(forward, labels, strides, size),
@@ -58,8 +58,7 @@ class _Occlusions:
         """Scores and totals while each place is hidden, and a heat map [N, H, W]."""
         count = tf.shape(images)[0]
         patch, fill = checks.rows(count, patch_size=patch_size, fill_value=fill_value)
-        # Below the strides, pixels would be skipped.
-        low, high = max(self._strides), max(self._size)
+        low, high = _smallest(self._strides, self._size), max(self._size)
         patch = tf.where(patch == -1, max(low, a_fifth(self._size)), patch)
         patch = checks.within("patch_size", patch, low, high, "in pixels")
         fill = checks.within("fill_value", fill, 0, 255, "a grey")
@@ -142,17 +141,19 @@ def _importance(heat: tf.Tensor) -> tf.Tensor:
     return pictures.to_colours(tf.math.divide_no_nan(high - heat, high - low))
 
 
+def _smallest(strides: tuple[int, int], size: tuple[int, int]) -> int:
+    """The side of the smallest occluder that skips no pixels: between places, or after the last."""
+    after = [2 * (n - (n - 1) // s * s) - 1 for n, s in zip(size, strides, strict=True)]
+    return max(*strides, *after)
+
+
 def _pick(scores: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
     """One entry of each row."""
     return tf.gather(scores, number, axis=1, batch_dims=1)
 
 
 def _covers(centres: np.ndarray, length: int, patch: tf.Tensor) -> tf.Tensor:
-    """Which pixels of an axis each occluder hides, float32 [N, R, length].
-
-    The last one counts on to the border: beyond a small one a few pixels are never hidden.
-    """
+    """Which pixels of an axis each occluder hides, float32 [N, R, length]."""
     start = (centres - patch[:, None] // 2)[:, :, None]
-    stop = tf.concat([start[:, :-1] + patch[:, None, None], start[:, -1:] * 0 + length], axis=1)
     pixels = tf.range(length)
-    return tf.cast((pixels >= start) & (pixels < stop), tf.float32)
+    return tf.cast((pixels >= start) & (pixels < start + patch[:, None, None]), tf.float32)

@@ -5,13 +5,12 @@ of the whole image. The occluder's places form a grid, so the boxes of one map d
 product of a span of rows and a span of columns. Laid side by side they tile one picture, the
 *mosaic*, on which most layers run as they do on any picture (`mosaic`). The modules, bottom up:
 
-* `axis`: spans along one axis, and how a sliding window carries them to the next map.
-* `grouping`: which boxes share one convolution.
+* `partitions`: which boxes go through a layer together.
 * `mosaic`: the tensors.
-* `operations`, `sliding`, `special`: what single operations do to whole maps and to mosaics.
-* `pointwise`, `stages`: which Keras layers are which operations.
+* `operations`, `sliding`, `single_map`: what operations do to whole maps and to mosaics.
+* `layers`: which Keras layers are which operations.
 * `steps`: a walked model as operations.
 * `sweep`: one sweep of the occluder over one image, planned and traced once.
 * `coarse`: which places to look at, if not all.
-* `watch`: the sweeps over all images.
+* `run`: the sweeps over all images.
 """

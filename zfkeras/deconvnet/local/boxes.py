@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zfkeras.graph.layer_kinds import windows_of
+from zfkeras.graph.layer_kinds import merged_windows
 from zfkeras.graph.walking import Step
 from zfkeras.regions.windows import HERE, Windows
 
@@ -23,13 +23,7 @@ def local_windows(step: Step, sizes: Mapping[int, Size]) -> Windows:
     Raises:
         ValueError: It is not known how far the layer sees, or its units don't move by whole rows.
     """
-    size = sizes[step.inputs[0]]
-    if any(sizes[i] != size for i in step.inputs):
-        raise ValueError(
-            f"Layer '{step.path}' has inputs of unequal sizes. Allowed are maps of one size. "
-            f"Received: {[sizes[i] for i in step.inputs]}"
-        )
-    windows = windows_of(step, size)
+    windows = merged_windows(step, [sizes[i] for i in step.inputs])
     if any(window.transposed for window in windows):
         raise ValueError(
             f"Layer '{step.path}' has more units than its input. Allowed are layers whose units "

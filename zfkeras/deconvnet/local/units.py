@@ -3,13 +3,14 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from zfkeras.data.inputs import Floats
-from zfkeras.data.pictures import Images
+from zfkeras.data.pictures import Images, pictures
 from zfkeras.deconvnet.arguments import (
     check_pixels,
     check_projections,
@@ -106,6 +107,12 @@ class UnitProjections(Result):
         return whole
 
 
+def projector_for(way: BackwardPass, size: tuple[Any, ...]) -> CropProjector | ImageProjector:
+    """What projects single units of images (H, W, C), made once for a way."""
+    height, width, channels = size
+    return way.once(("local", size), lambda: projector_of(way, (height, width, channels)))
+
+
 class UnitJob:
     """The units to project, checked, and how."""
 
@@ -113,11 +120,11 @@ class UnitJob:
         self, way: BackwardPass, images: Images, units: ArrayLike, batch_size: int
     ) -> None:
         whole_number("batch_size", batch_size)
-        self.images = np.asarray(images)
+        *sizes, channels = way.graph.image_shape
+        self.images = pictures(images, (sizes[0], sizes[1]), channels)
         self.graph, self.layer, self.batch_size = way.graph, way.layer, batch_size
         self.size = check_pixels(self.images[:0], way.graph).shape[1:]
-        projector = way.once(("local", self.size), lambda: projector_of(way, self.size))
-        self.projector: CropProjector | ImageProjector = projector
+        self.projector = projector_for(way, self.size)
         self.units = check_units(
             units, (len(self.images), *self.projector.map_size, way.depth), way.layer
         )
