@@ -471,3 +471,95 @@ def test_balanced_classes_count_alike(tmp_path):
 def test_other_weights_of_classes_are_named():
     with pytest.raises(ValueError, match="Allowed: none, balanced. Received: class_weight='some'"):
         recipe("krizhevsky", class_weight="some")
+
+
+def branched(skip):
+    """Nets of the same layers, called on one another in other ways."""
+    pixels = keras.Input((12, 14, 3))
+    a = keras.layers.Conv2D(3, 3, padding="same")(pixels)
+    b = keras.layers.Conv2D(3, 3, padding="same")(a)
+    x = keras.layers.Add()([b, a if skip == "short" else pixels])
+    return keras.Model(pixels, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
+
+
+OTHER_NETS = {
+    "strides": lambda: little(2),
+    "activation": lambda: with_layers(keras.layers.Activation("tanh")),
+    "dropout": lambda: with_layers(keras.layers.Dropout(0.1)),
+    "a layer without weights": lambda: with_layers(keras.layers.MaxPooling2D(2)),
+    "more filters": lambda: little(1, 3),
+}
+
+
+def with_layers(*layers):
+    pixels = keras.Input((12, 14, 3))
+    x = keras.layers.Conv2D(2, 3, 1, activation="relu")(pixels)
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(pixels, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
+
+
+@pytest.mark.parametrize("name", OTHER_NETS)
+def test_another_net_is_not_taken_as_done(name, tmp_path):
+    data = image_folder(folder_of(tmp_path / "data", (4, 4, 4)))
+    run(data, tmp_path / "run")
+    with pytest.raises(ValueError, match="another (architecture|parameters)"):
+        run(data, tmp_path / "run", OTHER_NETS[name]())
+
+
+def test_the_same_layers_called_in_other_ways_are_another_net(tmp_path):
+    data = image_folder(folder_of(tmp_path / "data", (4, 4, 4)))
+    run(data, tmp_path / "run", branched("short"))
+    run(data, tmp_path / "run", branched("short"))
+    with pytest.raises(ValueError, match="another connections"):
+        run(data, tmp_path / "run", branched("long"))
+
+
+OTHER_DATA = {
+    "a file more": lambda root: (root / "class0" / "new.png").write_bytes(
+        (root / "class0" / "0.png").read_bytes()
+    ),
+    "a file less": lambda root: (root / "class2" / "0.png").unlink(),
+    "a file of another name": lambda root: (root / "class0" / "0.png").rename(
+        root / "class0" / "zero.png"
+    ),
+    "a file of another class": lambda root: (root / "class0" / "0.png").rename(
+        root / "class1" / "moved.png"
+    ),
+    "a class of another name": lambda root: (root / "class0").rename(root / "first"),
+    "a file in a folder of its own": lambda root: (
+        (root / "class0" / "deep").mkdir(),
+        (root / "class0" / "0.png").rename(root / "class0" / "deep" / "0.png"),
+    ),
+}
+SAME_DATA = {
+    "a note beside": lambda root: (root / "notes.txt").write_text("n"),
+    "an empty directory": lambda root: (root / "later").mkdir(),
+    "hidden files": lambda root: (root / "class0" / "._0.png").write_bytes(b"x"),
+    "Jupyter's folder": lambda root: (root / ".ipynb_checkpoints").mkdir(),
+    "a broken picture": lambda root: (root / "class0" / "broken.png").write_bytes(b"x"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_DATA)
+def test_other_data_are_another_run(name, tmp_path):
+    root = folder_of(tmp_path / "data", (4, 4, 4))
+    run(image_folder(root), tmp_path / "run")
+    OTHER_DATA[name](root)
+    with pytest.raises(ValueError, match="another (files and labels|classes|examples)"):
+        run(image_folder(root), tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", SAME_DATA)
+def test_what_is_no_data_changes_no_run(name, tmp_path):
+    root = folder_of(tmp_path / "data", (4, 4, 4))
+    before = run(image_folder(root), tmp_path / "run")
+    SAME_DATA[name](root)
+    assert run(image_folder(root), tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("counts", [(5, 5, 5), (9, 2, 4), (2, 1, 1), (12, 1, 2)])
+def test_balanced_weights_of_any_counts(counts, tmp_path):
+    data = image_folder(folder_of(tmp_path / "data", counts))
+    found = run(data, tmp_path / "run", class_weight="balanced")
+    assert np.isfinite(list(found[0].values())).all()

@@ -1,5 +1,6 @@
 """The occluder of Fig. 7: a rectangle painted on raw pixels, and the places it goes to."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,6 +8,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from zfkeras.data.pictures import are_fractions
 from zfkeras.types import Tensor
 
 
@@ -149,6 +151,13 @@ def paint(
         raise ValueError(
             f"The occluder has no colour. Expected a number, {channels} numbers or {names}. "
             f"Received: fill_value={fill_value!r}"
+        )
+    if np.abs(colour).max() > 2 and are_fractions(images):
+        warnings.warn(
+            "The occluder lies far outside the images' range. Expected a fill_value in "
+            f"{images.min():.3g}..{images.max():.3g}, such as 0.5 or 'mean'. "
+            f"Received: fill_value={fill_value!r}",
+            stacklevel=4,
         )
     return np.broadcast_to(colour, (count, 1, 1, channels)).astype(np.float32)
 

@@ -1,10 +1,14 @@
 """What goes into a model: images of its size, from wherever the user has them."""
 
+import warnings
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from zfkeras.data.pictures import Images, pictures
+from zfkeras.data.pictures import Images, are_fractions, pictures
+from zfkeras.layers import PixelMean
 
 Floats = NDArray[np.float32]
 CHANNELS = (1, 3)  # of pictures
@@ -117,4 +121,26 @@ def check_images(model: keras.Model, images: Images, called: str = "images") -> 
             f"The {called} hold NaN or infinity. Expected finite pixels, usually 0..255. "
             f"Received: {called} with {np.count_nonzero(~np.isfinite(images))} such values"
         )
+    warn_of_fractions(images, getattr(model, "layers", []), called)
     return images
+
+
+def warn_of_fractions(
+    images: NDArray, operations: Sequence[keras.Operation], called: str = "images"
+) -> None:
+    """Warns of pixels in 0..1 for a model whose first operations bring 0..255 to such a range."""
+    if are_fractions(images) and any(map(_takes_bytes, operations[:4])):
+        warnings.warn(
+            f"The {called} lie in {images.min():.3g}..{images.max():.3g}, but the model's "
+            "preprocessing is for pixels of 0..255. Expected such. Received: "
+            f"{called} with fractions",
+            stacklevel=3,
+        )
+
+
+def _takes_bytes(operation: keras.Operation) -> bool:
+    if isinstance(operation, keras.layers.Rescaling):
+        return bool(np.max(np.abs(operation.scale)) <= 1 / 50)
+    means = (keras.layers.Normalization, PixelMean)
+    mean = getattr(operation, "mean", None) if isinstance(operation, means) else None
+    return mean is not None and bool(np.max(np.abs(mean)) > 2)

@@ -105,11 +105,22 @@ def _fit(picture: NDArray, size: tuple[int, int], how: str) -> NDArray:
     """Leaves images that fit alone, whatever their type; others are rounded to uint8."""
     if picture.shape[:2] == size:
         return picture
-    whole = np.rint(picture)
-    if picture.size and np.abs(picture).max() <= 1 and (whole != picture).any():
+    if are_fractions(picture):
         raise ValueError(
             "Only pictures of 0..255 are brought to a size. Expected images of fractions to be of "
             f"the model's {size[0]} x {size[1]}. Received: images of {picture.shape[:2]} in "
             f"{picture.min():.3g}..{picture.max():.3g}"
         )
-    return fitting.fit(whole.clip(0, 255).astype(np.uint8), size, how)
+    return fitting.fit(np.rint(picture).clip(0, 255).astype(np.uint8), size, how)
+
+
+def are_fractions(images: NDArray) -> bool:
+    """Whether pixels lie in 0..1 or -1..1, and not in 0..255.
+
+    Example:
+        >>> are_fractions(np.array([0.0, 0.5])), are_fractions(np.array([0.0, 1.0]))
+        (True, False)
+    """
+    if images.dtype.kind != "f" or not images.size or np.abs(images).max() > 1:
+        return False
+    return bool((np.rint(images) != images).any())

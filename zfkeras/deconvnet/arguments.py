@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from zfkeras.data.inputs import warn_of_fractions
 from zfkeras.data.pictures import Images, pictures
 from zfkeras.graph.walking import IMAGES, Graph
 from zfkeras.types import Tensor
@@ -37,6 +38,7 @@ def check_pixels(images: Images, graph: Graph) -> np.ndarray:
             "`images` must be finite numbers; there are NaN or infinite pixels. "
             f"Received: images[{bad[0]}] with such pixels ({bad.size} images in all)"
         )
+    warn_of_fractions(array, [step.operation for step in graph.steps[:4]])
     return array
 
 

@@ -7,6 +7,7 @@ import json
 import keras
 
 from zfkeras.data.sources import Source
+from zfkeras.graph.walking import walk
 from zfkeras.training.recipes import Recipe
 from zfkeras.types import Json
 
@@ -26,6 +27,7 @@ def fingerprint(model: keras.Model, source: Source, recipe: Recipe, seed: int) -
         "files and labels": _examples(source),
         "parameters": model.count_params(),
         "architecture": architecture_digest(model),
+        "connections": connections_digest(model),
         "input": list(model.input_shape[1:]),
     }
 
@@ -59,6 +61,16 @@ def architecture_digest(model: keras.Model) -> str:
         [_described(layer) for layer in _layers(model)], default=lambda thing: type(thing).__name__
     )
     return hashlib.sha256(described.encode()).hexdigest()[:16]
+
+
+def connections_digest(model: keras.Model) -> str:
+    """A digest of what is called on what; "" for a model with a `call` of its own."""
+    try:
+        graph = walk(model)
+    except ValueError:
+        return ""
+    calls = [[step.inputs, step.outputs] for step in graph.steps]
+    return hashlib.sha256(json.dumps(calls).encode()).hexdigest()[:16]
 
 
 def _layers(model: keras.Model) -> list[keras.Layer]:
