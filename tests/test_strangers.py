@@ -587,7 +587,16 @@ def test_no_function_is_left_out():
     others = {
         name for name in zf.__all__ if isinstance(getattr(zf, name), type) or name == "__version__"
     }
-    of_data = {"from_tfds", "generated", "image_folder", "recipe", "AlexNet", "ZFNet", "Client"}
+    of_data = {
+        "image",
+        "from_tfds",
+        "generated",
+        "image_folder",
+        "recipe",
+        "AlexNet",
+        "ZFNet",
+        "Client",
+    }
     assert tried | others | of_data | {"train"} == set(zf.__all__)
     assert set(BY_COMMANDS.values()) <= set(COMMANDS)
 

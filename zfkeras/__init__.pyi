@@ -1,5 +1,6 @@
 """The public names of zfkeras and where they live. `__init__.py` loads them by this file."""
 
+from . import image as image
 from .analysis.correspondence import (
     Correspondence as Correspondence,
     correspondence as correspondence,
