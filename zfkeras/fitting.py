@@ -12,6 +12,7 @@ from zfkeras.reading import Picture, as_picture
 
 FITS = ("crop", "stretch", "pad")
 LONGEST = 32  # times the shorter side; what is longer is cut to that before it is cropped
+TESTED = 8 / 7  # of the net's input, what nets are tested, searched and served at: 256 for 224
 PADDING = 128  # the grey beside a padded picture, which is what an occluder shows, too
 
 _BILINEAR = Image.Resampling.BILINEAR

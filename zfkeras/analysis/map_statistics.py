@@ -50,6 +50,11 @@ class MapStatistics(Result):
         return self.total * _STEP / _count(self.images)
 
     @property
+    def is_dead(self) -> NDArray[np.bool_]:
+        """(C,) which maps fired for no image."""
+        return self.firing == 0
+
+    @property
     def firing_share(self) -> Floats:
         """(C,) float64: share of the images whose peak is above zero; nan without images."""
         return self.firing / _count(self.images)

@@ -29,6 +29,7 @@ from zfkeras.analysis.top_result import (
 )
 from zfkeras.analysis.top_search import Searcher
 from zfkeras.data.stream import Batch, Dataset, Stream, stream
+from zfkeras.fitting import TESTED
 from zfkeras.graph.feature_layers import convolutions
 from zfkeras.graph.walking import Step
 from zfkeras.validate import whole_number
@@ -52,7 +53,7 @@ def top_activations(
     shard: tuple[int, int] = (0, 1),
     path: str | os.PathLike[str] | None = None,
     save_every: int = 100,
-    scale: float = 8 / 7,
+    scale: float = TESTED,
     progress: bool = False,
 ) -> Results:
     """Finds the k strongest units of each feature map over a data set, at most one per image.

@@ -97,7 +97,7 @@ def about(
         "name": top.layer,
         "maps": len(top.values),
         "shown": len(drawn),
-        "dead": int((top.statistics.firing == 0).sum()),
+        "dead": int(top.statistics.is_dead.sum()),
         "size": list(size),
         "field": None if field is None else list(field.size),
         "jump": None if field is None else list(field.jump),

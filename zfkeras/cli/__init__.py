@@ -1,4 +1,4 @@
-"""The command line: one module per group of commands, all thin shells over the library."""
+"""The command line: one module a command, all thin shells over the library."""
 
 import sys
 
@@ -10,11 +10,14 @@ from zfkeras.cli import (
     compare,
     correspond,
     demo,
+    evaluate,
     evolution,
+    export,
     filters,
     invariance,
     occlude,
     project,
+    query,
     reproduce,
     serve,
     top,
@@ -33,6 +36,7 @@ app = typer.Typer(
 for group in (
     demo,
     train,
+    evaluate,
     project,
     occlude,
     top,
@@ -44,7 +48,9 @@ for group in (
     check,
     compare,
     reproduce,
+    export,
     serve,
+    query,
 ):
     group.register(app)
 

@@ -140,7 +140,7 @@ def _report(results: "Results", output: Path, as_json: bool, extra: Json) -> Non
         typer.echo(json.dumps(summary | extra))
         return
     for layer, found in results.items():
-        dead = int((found.statistics.firing == 0).sum())
+        dead = int(found.statistics.is_dead.sum())
         typer.echo(f"{layer:24} {len(found.values):5} maps, {dead} of them never fire")
     seen = ", ".join(f"{start} to {stop}" for start, stop in some.seen)
     whole = "" if some.is_complete else f"; the data set has {some.cardinality}"

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from zfkeras.data import preprocess
 from zfkeras.data.sources import Source, options, parallel
+from zfkeras.fitting import TESTED
 from zfkeras.types import Tensor
 
 _SHUFFLE_BUFFER = 50_000  # keys; a folder or array up to that size is shuffled perfectly
@@ -81,7 +82,7 @@ def evaluation_batches(
     source: Source,
     image_size: tuple[int, int],
     batch_size: int = 64,
-    scale: float = 8 / 7,
+    scale: float = TESTED,
     ten_crop: bool = False,
     channels: int = 3,
 ) -> tf.data.Dataset:

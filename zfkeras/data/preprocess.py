@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from zfkeras.data.decode import cut, decode, encoded_size, pixels, portable
-from zfkeras.fitting import LONGEST, PADDING, check_fit
+from zfkeras.fitting import LONGEST, PADDING, TESTED, check_fit
 from zfkeras.reading import GREY
 from zfkeras.types import Pair, Tensor
 
@@ -44,7 +44,7 @@ class Augmentation:
     """
 
     image_size: tuple[int, int]
-    scale: tuple[float, float] = (8 / 7, 8 / 7)
+    scale: tuple[float, float] = (TESTED, TESTED)
     crop: str = "random"
     flip: bool = True
     colour: float = 0.0
@@ -171,7 +171,7 @@ def in_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
 
 
 def evaluation_picture(
-    picture: tf.Tensor, size: tuple[int, int], scale: float = 8 / 7
+    picture: tf.Tensor, size: tuple[int, int], scale: float = TESTED
 ) -> tf.Tensor:
     """Decodes and resizes a picture so that test crops of `size` can be cut from it.
 
@@ -197,7 +197,7 @@ def _not_too_long(image: tf.Tensor) -> tf.Tensor:
 
 
 def fitted(
-    picture: tf.Tensor, size: tuple[int, int], how: str = "crop", scale: float = 8 / 7
+    picture: tf.Tensor, size: tuple[int, int], how: str = "crop", scale: float = TESTED
 ) -> tf.Tensor:
     """Brings an image to a size: `zfkeras.image.fit` in TensorFlow.
 

@@ -17,6 +17,7 @@ from zfkeras.data import preprocess
 from zfkeras.data.folders import class_directories, image_folder, loose_pictures
 from zfkeras.data.inputs import CHANNELS
 from zfkeras.data.sources import Skipped, Source, first_line, options, parallel
+from zfkeras.fitting import TESTED
 from zfkeras.types import Tensor
 
 Size = tuple[int | None, ...]
@@ -150,7 +151,7 @@ def _no_file(*_key: Tensor) -> tf.Tensor:
 # === From whatever people have ===
 
 
-def stream(dataset: Dataset, size: Size, scale: float = 8 / 7, progress: bool = False) -> Stream:
+def stream(dataset: Dataset, size: Size, scale: float = TESTED, progress: bool = False) -> Stream:
     """Numbers the images of a data set.
 
     Args:

@@ -18,7 +18,7 @@ from zfkeras.data.inputs import fixed_size, picture_shape
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
 from zfkeras.deprecation import renamed
-from zfkeras.fitting import check_fit
+from zfkeras.fitting import TESTED, check_fit
 from zfkeras.graph.feature_layers import default_layer
 from zfkeras.graph.heads import checked_scores
 from zfkeras.graph.predictor import Predictor
@@ -43,7 +43,7 @@ def export(
     occlusion_strides: int | tuple[int, int] | None = None,
     occlusion_layer: str | None = None,
     top: int = 5,
-    scale: float = 8 / 7,
+    scale: float = TESTED,
     rule: str = "deconvnet",
     rules: Rules | None = None,
     output: str | None = None,

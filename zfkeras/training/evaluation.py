@@ -13,6 +13,7 @@ from zfkeras.data.batches import evaluation_batches
 from zfkeras.data.inputs import picture_shape
 from zfkeras.data.sources import Source
 from zfkeras.deprecation import renamed
+from zfkeras.fitting import TESTED
 from zfkeras.graph.predictor import Predictor
 from zfkeras.results import Result
 from zfkeras.validate import whole_number
@@ -60,7 +61,7 @@ def evaluate(
     model: keras.Model,
     dataset: Source,
     ten_crop: bool = False,
-    scale: float = 8 / 7,
+    scale: float = TESTED,
     batch_size: int = 64,
     progress: bool = False,
     output: str | None = None,
@@ -115,7 +116,7 @@ class Classifier:
         )
 
     def __call__(
-        self, source: Source, scale: float = 8 / 7, batch_size: int = 64, progress: bool = False
+        self, source: Source, scale: float = TESTED, batch_size: int = 64, progress: bool = False
     ) -> Evaluation:
         """Classifies all pictures of a source; see `evaluate`."""
         check_classes(self._shape_for(source), source)

@@ -4,6 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from zfkeras.fitting import TESTED
+
 SCHEDULES = ("plateau", "cosine")
 OPTIMIZERS = ("sgd", "adamw")
 CLASS_WEIGHTS = ("none", "balanced")
@@ -58,7 +60,7 @@ class Recipe:
     max_filter_rms: float | None = 0.1
     kernel_initializer: str | None = None
     crop: str = "random"
-    scale: tuple[float, float] = (8 / 7, 8 / 7)
+    scale: tuple[float, float] = (TESTED, TESTED)
     flip: bool = True
     colour: float = 0.0
     class_weight: str = "none"
