@@ -133,3 +133,12 @@ def test_bad_options_are_named(place, tmp_path):
         top(place, tmp_path, "--layers", "conv7")
     with pytest.raises(ValueError, match="no result here.*Received"):
         run("merge", tmp_path / "nothing", "--output", tmp_path)
+
+
+@pytest.mark.parametrize("command", ["top", "atlas"])
+def test_a_layer_that_is_not_there_is_named_before_pictures_are_read(command, place, tmp_path):
+    model = ["--model", place / "net.keras"] if command == "top" else [place / "net.keras"]
+    words = [command, *model, "--data", place / "data", "--layers", "nowhere"]
+    with pytest.raises(ValueError, match="nowhere"):
+        run(*words, "--output", tmp_path / "out")
+    assert not (tmp_path / "out" / "checked.json").exists()

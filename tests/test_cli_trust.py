@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from zfkeras import image
 from zfkeras.analysis.occlusion_result import Occlusion
 from zfkeras.cli import app
+from zfkeras.cli.telling import _score_lines
 from zfkeras.experiments import fig7
 from zfkeras.report import occlusion as drawing
 
@@ -178,3 +179,10 @@ def test_faithfulness_leaves_out_what_would_take_too_long(place, monkeypatch, tm
     scores, said = asked(1e9)
     assert "occlusion" in scores
     assert "left out" not in said
+
+
+def test_columns_of_scores_do_not_collide():
+    columns = ("deletion", "insertion", "cascading", "all shuffled", "independent")
+    header, row = _score_lines({"gradient_x_input": dict.fromkeys(columns, -0.125)})
+    assert all(f" {column}" in header for column in columns)
+    assert len(header) == len(row)

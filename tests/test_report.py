@@ -384,3 +384,80 @@ def test_a_gap_in_the_content_is_an_error(content, tmp_path):
     with pytest.raises(page.jinja2.UndefinedError, match="looking"):
         page.write(tmp_path / "index.html", "demo.html", **content)
     assert not list(tmp_path.iterdir())
+
+
+# === What strangers' pictures and nets do to figures ===
+
+
+def shown(count, maps, size, channels=3, field=True, **change):
+    """Projections of `count` images of a size, `maps` units each, and the images."""
+    rng = np.random.default_rng(7)
+    found = Projection(
+        pixels=rng.normal(size=(count, maps, *size, channels)).astype(np.float32),
+        values=rng.uniform(0, 3, (count, maps)).astype(np.float32),
+        positions=rng.integers(0, 4, (count, maps, 2)),
+        channels=np.tile(np.arange(maps), (count, 1)),
+        layer="backbone/conv:1",
+    )
+    pictures = rng.integers(0, 256, (count, *size, channels), dtype=np.uint8)
+    return found.replace(**change), pictures, FIELD if field is True else field
+
+
+SITUATIONS = {
+    "one map of one image": shown(1, 1, (20, 33)),
+    "fourteen maps": shown(1, 14, (20, 33)),
+    "tall": shown(2, 3, (60, 9)),
+    "wide": shown(2, 3, (9, 60)),
+    "grey": shown(2, 3, (20, 33), channels=1),
+    "no field": shown(2, 3, (20, 33), field=None),
+    "a field larger than the image": shown(2, 3, (20, 33), field=ReceptiveField((90, 80), (5, 5))),
+    "units at the corners": shown(1, 2, (20, 33), positions=np.array([[[0, 0], [9, 9]]])),
+    "silent": shown(1, 2, (20, 33), pixels=np.zeros((1, 2, 20, 33, 3), np.float32)),
+    "units that see padding alone": shown(1, 2, (9, 9), positions=np.array([[[7, 0], [0, 7]]])),
+    "thirty images": shown(30, 2, (8, 9)),
+    "large values": shown(1, 2, (20, 33), values=np.array([[1e12, 1e-12]], np.float32)),
+}
+NAMES_OF_FILES = [
+    "photo.jpg",
+    "$5 and $6.png",
+    "a_{b^c.png",
+    "größe é.png",
+    "x" * 90,
+    "50%.png",
+]
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+@pytest.mark.parametrize("kind", ["projection", "overview"])
+def test_figures_of_any_pictures(kind, name, tmp_path):
+    found, pictures, field = SITUATIONS[name]
+    if kind == "projection":
+        drawn = figures.projection(found, pictures, field, 0, "photo.jpg")
+    else:
+        drawn = figures.overview(found, pictures, ["photo.jpg"] * len(pictures), field)
+    saved = image.load(figures.save(drawn, tmp_path / "f.png"))
+    assert min(saved.shape[:2]) > 100
+    assert max(saved.shape[:2]) < 6000
+    assert (saved != 255).any()
+
+
+@pytest.mark.parametrize("name", NAMES_OF_FILES)
+def test_names_are_shown_as_they_are(name, projections, pictures, occlusion, tmp_path):
+    drawn = figures.projection(projections, pictures, FIELD, 0, name)
+    figures.save(drawn, tmp_path / "p.png")
+    assert drawn.axes[0].title.get_text().startswith(name)
+    assert not drawn.axes[0].title.get_parse_math()
+    figures.save(figures.overview(projections, pictures, [name] * 2), tmp_path / "o.png")
+    figures.save(drawing.figure(occlusion, pictures, 0, [name] * 4), tmp_path / "c.png")
+    assert name[:3].replace("&", "&amp;") in figures.svg(
+        drawing.figure(occlusion, pictures, 0, [name] * 4)
+    )
+
+
+@pytest.mark.parametrize("values", [0.0, 1.0, -3.5, 1e-9, 1e9])
+def test_occlusion_that_changes_nothing_is_drawn(values, occlusion, pictures, tmp_path):
+    flat = np.full((2, 3, 4, 1), values, np.float32)
+    found = occlusion.replace(probabilities=flat, activation=flat[..., 0], score_name="score")
+    figures.save(drawing.figure(found, pictures, 0, NAMES), tmp_path / "o.png")
+    bare = drawing.panels(found, pictures, 0)
+    assert len(np.unique(bare["b"].reshape(-1, 3), axis=0)) == 1

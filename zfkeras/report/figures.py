@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from matplotlib.typing import ColorType
 
 from zfkeras import image
@@ -36,6 +37,7 @@ COLOURS: list[Colour] = [
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Writes a figure as PNG, SVG or PDF by its suffix, whole or not at all."""
+    plain_text(figure)
     buffer = io.BytesIO()
     kind = Path(path).suffix.lstrip(".")
     figure.savefig(buffer, format=kind, dpi=150, facecolor="white", bbox_inches="tight")
@@ -44,12 +46,20 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
 def svg(figure: Figure) -> str:
     """A figure as an <svg> element for a page: transparent, in the colours of its text."""
+    plain_text(figure)
     buffer = io.StringIO()
     unsigned = {"Date": None, "Creator": None}
     figure.savefig(buffer, format="svg", transparent=True, bbox_inches="tight", metadata=unsigned)
     drawing = buffer.getvalue()
     drawing = drawing[drawing.index("<svg") :].replace(INK, "currentColor")
     return drawing.replace(BLUE, f"var(--accent, {BLUE})")
+
+
+def plain_text(figure: Figure) -> Figure:
+    """The figure with texts as they are: names of files and classes may hold dollars."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    return figure
 
 
 # === Projections ===
@@ -73,7 +83,7 @@ def stimuli(
     """
     boxes = _boxes(found, index, field)
     return [
-        (_cut(images[index], box), image.to_display(_cut(pixels, box), image.CONTRAST))
+        (_cut(images[index], box, 128), image.to_display(_cut(pixels, box, 0), image.CONTRAST))
         for pixels, box in zip(found.pixels[index], boxes, strict=True)
     ]
 
@@ -178,9 +188,11 @@ def _boxes(found: "Projection", index: int, field: ReceptiveField | None) -> lis
     ]
 
 
-def _cut(pixels: np.ndarray, box: Box) -> np.ndarray:
+def _cut(pixels: np.ndarray, box: Box, nothing: int) -> np.ndarray:
+    """The pixels in a box; one of `nothing` where a unit sees only padding."""
     top, left, bottom, right = box
-    return pixels[top:bottom, left:right]
+    found = pixels[top:bottom, left:right]
+    return found if found.size else np.full((1, 1, pixels.shape[2]), nothing, pixels.dtype)
 
 
 # === Captions ===

@@ -41,7 +41,7 @@ MOST = 48  # pictures in a figure that may be of thousands
 
 def plot(found: "Result", *args: Any, **options: Any) -> Figure:
     """Draws a result; what it takes besides is the arguments of its kind's function below."""
-    return _PLOTS[type(found).__name__](found, *args, **options)
+    return figures.plain_text(_PLOTS[type(found).__name__](found, *args, **options))
 
 
 def _projection(found: "Projection", images: Pictures | None = None, index: int = 0) -> Figure:
