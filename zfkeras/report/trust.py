@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from zfkeras import image
 from zfkeras.image import Picture, Pictures
 from zfkeras.report.charts import LINES, answer_name, legend, show, tidy
 from zfkeras.report.figures import INK, SMALL, VIRIDIS, class_name
+from zfkeras.types import Json
 
 if TYPE_CHECKING:
     from zfkeras.analysis.faithfulness import Faithfulness
@@ -60,10 +62,21 @@ def comparison(
             low, high = (areas[way][row, number] for way in ("deletion", "insertion"))
             heat = over(picture, found.maps[row, number])
             _put(axes, heat, NAMES.get(method, method), f"del {low:.2f}   ins {high:.2f}")
+    _scale(figure, panels)
     if found.skipped:
         names = ", ".join(NAMES.get(method, method) for method, _ in found.skipped)
         figure.supxlabel(f"not for this net: {names}", fontsize=SMALL, color=INK)
     return figure
+
+
+def _scale(figure: Figure, panels: np.ndarray) -> None:
+    """What the colours of all maps mean; each goes up to its own 99.5th percentile."""
+    colours = ScalarMappable(cmap=VIRIDIS)
+    below: Json = {"location": "bottom", "shrink": 0.25, "aspect": 30, "pad": 0.01}
+    bar = figure.colorbar(colours, ax=panels, ticks=(0, 1), **below)
+    bar.ax.set_xticklabels(("nothing", "matters most"), fontsize=SMALL, color=INK)
+    bar.ax.tick_params(length=0)
+    bar.outline.set_visible(False)
 
 
 def over(picture: Picture, heat: np.ndarray) -> Picture:
@@ -75,7 +88,8 @@ def over(picture: Picture, heat: np.ndarray) -> Picture:
 
 
 def _ceiling(heat: np.ndarray) -> float:
-    return float(np.percentile(heat, image.CONTRAST)) or 1.0
+    """The 99.5th percentile; of heat in fewer pixels than that, the highest."""
+    return float(np.percentile(heat, image.CONTRAST)) or float(heat.max()) or 1.0
 
 
 def _softened(heat: np.ndarray, reach: int) -> np.ndarray:
