@@ -15,7 +15,6 @@ from zfkeras.types import Json
 
 if TYPE_CHECKING:
     from zfkeras.analysis.occlusion_result import Occlusion
-    from zfkeras.image import Pictures
 
 
 _METHOD = typer.Option(
@@ -65,6 +64,7 @@ def occlude(
     from zfkeras.analysis.occlusion import occlusion
     from zfkeras.analysis.painting import a_fifth, a_grid
     from zfkeras.graph.feature_layers import default_layer
+    from zfkeras.report.occlusion import save_all
 
     net, files = loader.load(model), files_of(images)
     pictures = gathered(images, net, fit)
@@ -88,31 +88,15 @@ def occlude(
         rules=open_rules(rules),
     )
     arrays = found.save(output / "occlusion.npz")
-    paths = _draw_all(found, pictures, pool, [output / stem for stem in stems(files)], names)
-    told = [_summary(found, number, names, beside) for number in range(len(files))]
-    rows = zip(files, paths, told, strict=True)
-    results = [{"image": str(f), "arrays": str(arrays)} | drawn | row for f, drawn, row in rows]
+    places = [output / f"{stem}-occlusion.png" for stem in stems(files)]
+    results = []
+    for number, (picture, sheet) in enumerate(save_all(found, pictures, pool, places, names)):
+        drawn = {"picture": str(picture)} | (
+            {} if sheet is None else {"others_picture": str(sheet)}
+        )
+        row = {"image": str(files[number]), "arrays": str(arrays)} | drawn
+        results.append(row | _summary(found, number, names, beside))
     say_each(results, as_json, _lines)
-
-
-def _draw_all(
-    found: "Occlusion",
-    pictures: "Pictures",
-    pool: "Pictures",
-    stems: Sequence[Path],
-    names: Sequence[str] | None,
-) -> list[dict[str, str]]:
-    """Saves each picture's figure and, where there is one, its sheet of other pictures."""
-    from zfkeras.report import occlusion as drawing
-
-    paths = []
-    for index, stem in enumerate(stems):
-        target = stem.with_name(f"{stem.name}-occlusion.png")
-        picture, sheet = drawing.save(found, pictures, pool, index, target, names)
-        paths.append({"picture": str(picture)})
-        if sheet is not None:
-            paths[-1]["others_picture"] = str(sheet)
-    return paths
 
 
 def _summary(

@@ -54,17 +54,17 @@ def run(
         progress=progress,
         **options,
     )
-    pool, rows = pictures if others is None else np.asarray(others), []
-    for number in range(len(pictures)):
-        path = folder / f"fig7-{number + 1}.png"
-        picture, sheet = drawing.save(found, pictures, pool, number, path, class_names)
-        rows.append(
-            {
-                "picture": str(picture),
-                "others": None if sheet is None else str(sheet),
-                **_told(found, number, class_names),
-            }
-        )
+    pool = pictures if others is None else np.asarray(others)
+    paths = [folder / f"fig7-{number + 1}.png" for number in range(len(pictures))]
+    drawn = drawing.save_all(found, pictures, pool, paths, class_names)
+    rows = [
+        {
+            "picture": str(picture),
+            "others": None if sheet is None else str(sheet),
+            **_told(found, number, class_names),
+        }
+        for number, (picture, sheet) in enumerate(drawn)
+    ]
     return {
         "arrays": str(found.save(folder / "fig7.npz")),
         "layer": layer,

@@ -76,6 +76,17 @@ def save(
     return path, figures.save(sheet, path.with_name(f"{path.stem}-others.png"))
 
 
+def save_all(
+    found: "Occlusion",
+    images: Pictures,
+    pool: Pictures,
+    paths: Sequence[Path],
+    class_names: Sequence[str] | None = None,
+) -> list[tuple[Path, Path | None]]:
+    """`save` of every image."""
+    return [save(found, images, pool, i, path, class_names) for i, path in enumerate(paths)]
+
+
 def others_figure(found: "Occlusion", pool: Pictures, index: int = 0) -> Figure | None:
     """`others` with words: whose map it is, and which images it does not fire for."""
     bare = others(found, pool, index)
