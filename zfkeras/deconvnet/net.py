@@ -254,7 +254,7 @@ class DeconvNet:
         return ""
 
     def why_whole(self, layer: str) -> str:
-        """Why `project_units` computes a layer in whole images; "" where it does not."""
+        """Why `project_units` needs whole images, of a model of fixed size; "" if it doesn't."""
         return projector_for(self._way(layer), self.graph.image_shape).why_whole
 
     def project_tensors(
