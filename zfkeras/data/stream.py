@@ -113,7 +113,7 @@ class Stream:
         chosen = chosen.take(len(wanted))  # does not read on after the last
         found = {}
         for image, number, label, file in parallel(chosen, self._numbered).with_options(options()):
-            found[int(number)] = (image.numpy(), int(label), file.numpy().decode())
+            found[int(number)] = (image.numpy(), int(label), file.numpy().decode(errors="replace"))
         missing = [key for key in wanted.tolist() if key not in found]
         if missing:
             raise ValueError(
@@ -127,7 +127,7 @@ class Stream:
         """Names an image that can't be read, and says why."""
         _, entry = next(iter(self.keys.enumerate().skip(key).take(1)))
         parts = entry if isinstance(entry, tuple) else (entry,)
-        name = self.file(*parts).numpy().decode() or f"image {key}"
+        name = self.file(*parts).numpy().decode(errors="replace") or f"image {key}"
         try:
             self.read(*parts)
             return Skipped(name, "it could not be read")
