@@ -91,10 +91,9 @@ def occlude(
     places = [output / f"{stem}-occlusion.png" for stem in stems(files)]
     results = []
     for number, (picture, sheet) in enumerate(save_all(found, pictures, pool, places, names)):
-        drawn = {"picture": str(picture)} | (
-            {} if sheet is None else {"others_picture": str(sheet)}
-        )
-        row = {"image": str(files[number]), "arrays": str(arrays)} | drawn
+        row = {"image": str(files[number]), "picture": str(picture), "arrays": str(arrays)}
+        if sheet is not None:
+            row["others_picture"] = str(sheet)
         results.append(row | _summary(found, number, names, beside))
     say_each(results, as_json, _lines)
 
