@@ -82,6 +82,7 @@ def said(function, *arguments):
     return [str(one.message) for one in caught if one.category is UserWarning], found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_BYTES)
 @pytest.mark.parametrize("look", LOOKS)
 def test_fractions_for_a_net_of_bytes_are_loud(look, name, rng):
@@ -104,6 +105,7 @@ def test_pixels_that_are_no_fractions_are_not_spoken_of(images, rng):
     assert bool(told) == (images in FRACTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", IMAGES)
 @pytest.mark.parametrize("fill", [128, (100, 0, 0), 0.5, -1, "mean", "blur"])
 def test_an_occluder_of_another_range_is_loud(images, fill, rng):

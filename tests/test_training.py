@@ -499,6 +499,7 @@ def with_layers(*layers):
     return keras.Model(pixels, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHER_NETS)
 def test_another_net_is_not_taken_as_done(name, tmp_path):
     data = image_folder(folder_of(tmp_path / "data", (4, 4, 4)))
@@ -541,6 +542,7 @@ SAME_DATA = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHER_DATA)
 def test_other_data_are_another_run(name, tmp_path):
     root = folder_of(tmp_path / "data", (4, 4, 4))
@@ -550,6 +552,7 @@ def test_other_data_are_another_run(name, tmp_path):
         run(image_folder(root), tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAME_DATA)
 def test_what_is_no_data_changes_no_run(name, tmp_path):
     root = folder_of(tmp_path / "data", (4, 4, 4))
@@ -558,6 +561,7 @@ def test_what_is_no_data_changes_no_run(name, tmp_path):
     assert run(image_folder(root), tmp_path / "run") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", [(5, 5, 5), (9, 2, 4), (2, 1, 1), (12, 1, 2)])
 def test_balanced_weights_of_any_counts(counts, tmp_path):
     data = image_folder(folder_of(tmp_path / "data", counts))
