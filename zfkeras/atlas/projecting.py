@@ -160,7 +160,7 @@ def _shown(part: UnitProjections, images: NDArray) -> dict[str, NDArray]:
     frames = boxes
     if pixels.shape[1] > height or pixels.shape[2] > width:  # mostly beyond the border
         pixels, frames = part.paste(), np.tile([0, 0, height, width], (len(part), 1))
-        boxes = boxes.clip(0, [height, width, height, width])
+        boxes = part.clipped_boxes
     scales = np.abs(pixels).max((1, 2, 3))
     shares = pixels / np.where(scales > 0, scales, 1)[:, None, None, None]
     patches = np.asarray(cut_patches(images, part.units[:, 0], frames, OUTSIDE))

@@ -129,13 +129,16 @@ def _quick_methods(net: "keras.Model", head: Head, pictures: "Pictures") -> tupl
     """Those that can be repeated for two shuffled nets a layer; says if occlusion can't."""
     from zfkeras.analysis.explanations import METHODS
     from zfkeras.analysis.painting import a_fifth
-    from zfkeras.graph.copies import FlatCopy, learned_layers
+    from zfkeras.graph.copies import learned_weights
+    from zfkeras.graph.walking import walk
 
     slow = {"smoothgrad", "gradcam++", "scorecam"}
     height, width = pictures[0].shape[:2]
     stride = max(1, a_fifth((height, width)) // 2)
     places = len(pictures) * -(-height // stride) * -(-width // stride)
-    nets = 2 * len(learned_layers(FlatCopy(net, output=head.output_name).model))
+    graph = walk(net)
+    below = graph.steps_to(graph.output(head.output_name))
+    nets = 2 * len({id(step.operation) for step in below if learned_weights(step.operation)})
     minutes = nets * places * _seconds_a_picture(head.predictor(net), pictures[0]) / 60
     if minutes > PATIENCE:
         slow.add("occlusion")

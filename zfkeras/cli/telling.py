@@ -62,8 +62,10 @@ def check_layers(net: "keras.Model", layers: Sequence[str]) -> None:
     """Raises for a layer that is not there, before a folder of pictures is looked through."""
     from zfkeras.graph.walking import walk
 
-    for layer in layers:
-        walk(net).find(layer)
+    if layers:
+        graph = walk(net)
+        for layer in layers:
+            graph.find(layer)
 
 
 def layer_names(net: "keras.Model", text: str, usual: tuple[str, ...]) -> tuple[str, ...]:

@@ -55,10 +55,7 @@ def image_folder(
             "There is no such folder of pictures. Needed is a folder with one directory per "
             f"class. Received: path='{root}'"
         )
-    empty: tuple[Skipped, ...] = ()
-    if class_names is None:
-        class_names, empty = class_directories(root)
-    names = tuple(class_names)
+    names = tuple(class_names) if class_names is not None else _directories(root)
     files = _pictures(root, members, names)
     skipped = _check(root, files, cache, progress) if check else ()
     bad = {skip.name for skip in skipped}
@@ -70,10 +67,10 @@ def image_folder(
         )
     if is_whole:
         used = {file.split("/")[0] for file in files}
-        empty += tuple(_no_class(name) for name in names if name not in used)
+        skipped += tuple(_no_class(name) for name in names if name not in used)
         why = "it is in no class's directory"
-        empty += tuple(Skipped(name, why) for name in loose_pictures(root))
-        names, skipped = tuple(name for name in names if name in used), (*skipped, *empty)
+        skipped += tuple(Skipped(name, why) for name in loose_pictures(root))
+        names = tuple(name for name in names if name in used)
     labels = [names.index(file.split("/")[0]) for file in files]
     paths = [os.fsencode(root / file) for file in files]
     keys = tf.data.Dataset.from_tensor_slices((paths, np.asarray(labels, np.int64)))
@@ -90,7 +87,14 @@ def _read(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def class_directories(root: Path) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
-    """The directories of a folder, sorted: those with pictures, and those without, not hidden."""
+    """The directories of a folder that hold pictures, and those that hold none."""
+    names = _directories(root)
+    full = tuple(name for name in names if next(files_below(root / name, EXTENSIONS), None))
+    return full, tuple(_no_class(name) for name in names if name not in full)
+
+
+def _directories(root: Path) -> tuple[str, ...]:
+    """The directories of a folder, but for hidden ones, sorted."""
     names = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
     names = [name for name in names if not hidden(name)]
     if not names and not loose_pictures(root):
@@ -98,8 +102,7 @@ def class_directories(root: Path) -> tuple[tuple[str, ...], tuple[Skipped, ...]]
             "The folder holds no directories, so there are no classes. Needed is one directory "
             f"of pictures per class. Received: path='{root}'"
         )
-    full = tuple(name for name in names if next(files_below(root / name, EXTENSIONS), None))
-    return full, tuple(_no_class(name) for name in names if name not in full)
+    return tuple(names)
 
 
 def loose_pictures(root: Path) -> list[str]:

@@ -129,7 +129,7 @@ def warn_of_fractions(
     images: NDArray, operations: Sequence[keras.Operation], called: str = "images"
 ) -> None:
     """Warns of pixels in 0..1 for a model whose first operations bring 0..255 to such a range."""
-    if are_fractions(images) and any(map(_takes_bytes, operations[:4])):
+    if any(map(_takes_bytes, operations[:4])) and are_fractions(images):
         warnings.warn(
             f"The {called} lie in {images.min():.3g}..{images.max():.3g}, but the model's "
             "preprocessing is for pixels of 0..255. Expected such. Received: "

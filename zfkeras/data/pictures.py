@@ -121,6 +121,6 @@ def are_fractions(images: NDArray) -> bool:
         >>> are_fractions(np.array([0.0, 0.5])), are_fractions(np.array([0.0, 1.0]))
         (True, False)
     """
-    if images.dtype.kind != "f" or not images.size or np.abs(images).max() > 1:
+    if images.dtype.kind != "f" or not images.size or images.max() > 1 or images.min() < -1:
         return False
     return bool((np.rint(images) != images).any())

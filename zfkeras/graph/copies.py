@@ -135,7 +135,7 @@ def randomized(model: keras.Model, order: str, seed: int = 0) -> Iterator[str]:
     try:
         for layer in reversed(learned_layers(model)):
             before = layer.get_weights()
-            learned = {id(variable) for variable in _learned(layer)}
+            learned = {id(variable) for variable in learned_weights(layer)}
             for variable in (v for v in layer.weights if id(v) in learned):
                 values = np.asarray(variable)
                 variable.assign(rng.permutation(values.ravel()).reshape(values.shape))
@@ -157,11 +157,13 @@ def weights_digest(model: keras.Model) -> int:
 
 def learned_layers(model: keras.Model) -> list[keras.Layer]:
     """The layers that training changes, from the bottom up."""
-    return [layer for layer in model.layers if _learned(layer)]
+    return [layer for layer in model.layers if learned_weights(layer)]
 
 
-def _learned(layer: keras.Layer) -> list[keras.Layer]:
+def learned_weights(layer: keras.Operation) -> list[Any]:
     """The weights that training would change, were the layer not frozen."""
+    if not isinstance(layer, keras.Layer):
+        return []
     frozen, layer.trainable = layer.trainable, True
     learned = list(layer.trainable_weights)
     layer.trainable = frozen

@@ -214,14 +214,6 @@ def _kind_of_activation(activation: Any) -> str:
     return _FUNCTIONS.get(activation, SCORES) or LOGITS
 
 
-_KEEPING = AFFINE_ROLES | {
-    Role.NEUTRAL,
-    Role.SHIFT,
-    Role.COMBINE,
-    Role.MAX_POOL,
-    Role.GLOBAL_MAX_POOL,
-}
-
 _STAYING = {
     Role.NEUTRAL,
     Role.MOVE,
@@ -231,6 +223,8 @@ _STAYING = {
     Role.GLOBAL_MAX_POOL,
     Role.COMBINE,
 }
+# Logits stay such in all that is affine.
+_KEEPING = AFFINE_ROLES | _STAYING | {Role.SHIFT}
 _STAYING_NAMES = frozenset(
     "AdaptiveAveragePooling2D Average AveragePooling1D Cast Clip Concatenate ExpandDims Flatten "
     "Flip GetItem GlobalAveragePooling1D Identity Mean Moveaxis Permute Repeat RepeatVector "

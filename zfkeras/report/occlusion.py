@@ -89,8 +89,7 @@ def save_all(
 
 def others_figure(found: "Occlusion", pool: Pictures, index: int = 0) -> Figure | None:
     """`others` with words: whose map it is, and which images it does not fire for."""
-    bare = others(found, pool, index)
-    if bare is None or found.others is None or found.other_projections is None:
+    if found.others is None or found.other_projections is None or not found.others[index].size:
         return None
     count = len(found.others[index])
     drawn = Figure(figsize=(1.4 * count + 0.2, 3.2), layout="constrained")
