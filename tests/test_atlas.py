@@ -234,6 +234,7 @@ def test_maps_are_grouped_by_the_images_they_share(site):
         assert len(group) == 1 or images + 4 * len(group) <= 16
 
 
+@pytest.mark.slow
 def test_parts_make_the_same_site(site, data, tmp_path, monkeypatch):
     monkeypatch.setattr(projecting, "BYTES_A_PART", 1)
     monkeypatch.setattr(projecting.parts, "__defaults__", (1,))
@@ -362,7 +363,8 @@ def test_again_nothing_is_computed_and_nothing_changes(site, data, monkeypatch):
     assert files(site) == before
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [3, 20])
 def test_killed_again_and_again_it_ends_with_the_same_bytes(data, tmp_path, kills):
     net().save(tmp_path / "net.keras")
     script = Path(__file__).with_name("kill_atlas.py")

@@ -142,6 +142,7 @@ def test_evaluate_does_not_take_a_score_for_a_probability(place):
     assert "one output for each of the 2 classes" in str(result.exception)
 
 
+@pytest.mark.slow
 def test_export_and_what_it_says_of_itself(place, tmp_path):
     for flags, expected in ([], "score"), (["--sigmoid"], "probability"):
         out = tmp_path / expected

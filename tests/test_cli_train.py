@@ -109,6 +109,7 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.strip().count("\n") == 0
 
 
+@pytest.mark.slow
 def test_the_papers_initial_weights_in_a_narrow_net_are_warned_of(run, folder, tmp_path):
     given = ["train", "--data", folder, "--output", tmp_path / "run", *TINY]
     assert "Warning" not in run(*given, "--json").stderr

@@ -161,6 +161,7 @@ def test_bad_input(place, arguments, message):
         )
 
 
+@pytest.mark.slow
 def test_faithfulness_leaves_out_what_would_take_too_long(place, monkeypatch, tmp_path):
     picture = str(sorted((place / "pictures").glob("*.png"))[0])
     words = ["faithfulness", picture, "--model", str(place / "net.keras"), "--steps", "2"]

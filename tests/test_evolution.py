@@ -106,6 +106,7 @@ def test_the_papers_epochs_are_the_default(tmp_path):
     assert [s.epoch for s in load_evolution(tmp_path)["conv1"]] == [1, 2, 5]
 
 
+@pytest.mark.slow
 def test_a_resumed_training_goes_on_with_the_series(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     settings = {"maps": MAPS, "epochs": [1, 2, 4]}
@@ -142,6 +143,7 @@ def test_it_writes_pictures_for_tensorboard(tmp_path):
     np.testing.assert_array_equal(image.load(png), shown)
 
 
+@pytest.mark.slow
 def test_on_two_replicas_it_finds_the_same(tmp_path):
     script = Path(__file__).with_name("mirrored_evolution.py")
     done = subprocess.run(

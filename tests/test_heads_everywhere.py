@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from heads import ALL, SCORES, SHAPE, net, predicted, right
+from tiers import first_by_default
 
 import zfkeras as zf
 from zfkeras.analysis.faithfulness import Faithfulness
@@ -175,7 +176,7 @@ def loaded(path):
     return tf.saved_model.load(str(path)).signatures
 
 
-@some_heads
+@pytest.mark.parametrize("head", first_by_default(SOME), indirect=True)
 def test_signatures(head, images, tmp_path):
     name, model, answer = head
     path = zf.export(model, tmp_path / "m", top=2, occlusion_strides=2)

@@ -390,6 +390,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_no_call_keeps_a_copy_of_the_weights():
     """The weights are 9.4 MB: copies for 25 calls would take 236 MB, and the plain need is 80."""

@@ -25,6 +25,7 @@ for make in (zf.ZFNet, zf.AlexNet):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax")
 def test_nets_train_on_jax_without_tensorflow():
     result = subprocess.run(

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiers import first_by_default
 from typer.testing import CliRunner
 
 import zfkeras as zf
@@ -84,6 +85,7 @@ def test_older_files_of_whole_models_are_read(place, tmp_path):
     np.testing.assert_array_equal(found, model.predict(images, verbose=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["own_layers.py", "own_layers"])
 def test_own_layers_are_imported(place, name, monkeypatch, tmp_path):
     """By the path of their file, and by the module's name seen from here; in a fresh process."""
@@ -160,7 +162,7 @@ BARRED = {
 }
 
 
-@pytest.mark.parametrize("name", BARRED)
+@pytest.mark.parametrize("name", first_by_default(BARRED))
 def test_an_export_offers_what_can_be_projected(name, tmp_path):
     model = net(BARRED[name]())
     with pytest.warns(UserWarning, match="offers c1, but not c2: .* no reverse rule.*--rule"):
@@ -178,7 +180,7 @@ def test_an_export_offers_what_can_be_projected(name, tmp_path):
     np.testing.assert_allclose(hidden["activation"], maps.sum((1, 2)).max(1), rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", BARRED)
+@pytest.mark.parametrize("name", first_by_default(BARRED))
 def test_another_rule_offers_them_all(name, tmp_path):
     version = zf.export(net(BARRED[name]()), tmp_path / "m", rule="gradient")
     assert '"c2"' in (version / "assets" / "zfkeras.json").read_text()
@@ -201,6 +203,7 @@ def test_a_layer_that_sees_nobody_knows_how_far_is_exported(tmp_path):
     assert answer["box"].numpy().tolist() == [[0, 0, 24, 30]]
 
 
+@pytest.mark.slow
 def test_check_and_export_agree(tmp_path):
     """What `check` says can be projected is what an export offers."""
     for number, layers in enumerate(

@@ -56,6 +56,7 @@ def test_the_snippet_runs(folder):
     assert (folder / "saved_models/zfnet/1/saved_model.pb").is_file()
 
 
+@pytest.mark.slow
 def test_the_commands_run(folder):
     with contextlib.ExitStack() as stack:
         at = ""

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from matplotlib.figure import Figure
 from PIL import Image
+from tiers import first_by_default
 from typer.testing import CliRunner
 
 import zfkeras as zf
@@ -131,7 +132,7 @@ def test_project(place, name, tmp_path):
         assert image.load(sheet).std() > 0
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", first_by_default(NETS))
 def test_scores_are_the_nets(place, name, tmp_path):
     out = ["--output", tmp_path / "out", "--json"]
     model = ["--model", place / f"{name}.keras", *FLAGS[name]]
@@ -173,7 +174,7 @@ def _cropped(place, name):
     return tf.image.rgb_to_grayscale(images) if "grey" in name else images
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", first_by_default(NETS))
 def test_export(place, name, tmp_path):
     run("export", place / f"{name}.keras", tmp_path / "net", "--json", *FLAGS[name])
     served = tf.saved_model.load(str(tmp_path / "net" / "1"))

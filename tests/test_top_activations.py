@@ -258,7 +258,8 @@ def test_a_search_goes_on_from_its_file(net, images, tmp_path, monkeypatch):
     assert len(searched) == 5  # nothing was left to do
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [3, 20])
 def test_a_killed_search_ends_with_the_same_files(kills, tmp_path):
     net = small_net()
     net.save(tmp_path / "net.keras")
@@ -480,6 +481,7 @@ def test_a_data_set_of_unknown_length_that_is_empty(net, images):
 # === Replicas ===
 
 
+@pytest.mark.slow
 def test_every_replica_takes_part(tmp_path):
     script = Path(__file__).with_name("mirrored_top.py")
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)

@@ -279,6 +279,7 @@ def python(script):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     """Dropout, annealing, momentum, shuffling, augmentation and colour: all must come back."""
     change = {"patience": 1}
@@ -335,6 +336,7 @@ MIRRORED = """
 """
 
 
+@pytest.mark.slow
 def test_two_devices_learn_what_one_learns(tmp_path):
     ended = python(MIRRORED.format(tests=str(Path(__file__).parent), folder=str(tmp_path)))
     assert ended.stdout.strip().endswith("equal"), ended.stdout + ended.stderr
