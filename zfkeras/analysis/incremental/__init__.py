@@ -2,15 +2,15 @@
 
 Hiding one part of an image changes, in every map of a convnet, a box of units; the rest is that
 of the whole image. The occluder's places form a grid, so the boxes of one map do too: each is the
-product of a span of rows and a span of columns. Laid side by side they tile one picture, the
+product of a span of rows and a span of columns. The pixels of all boxes of a map are one list, the
 *mosaic*, on which most layers run as they do on any picture (`mosaic`). The modules, bottom up:
 
 * `partitions`: which boxes go through a layer together.
-* `mosaic`: the tensors.
+* `mosaic`: the list, and where in it each pixel is.
 * `operations`, `sliding`, `single_map`: what operations do to whole maps and to mosaics.
 * `layers`: which Keras layers are which operations.
 * `steps`: a walked model as operations.
-* `sweep`: one sweep of the occluder over one image, planned and traced once.
+* `sweep`: one sweep of the occluder over one image, planned once.
 * `coarse`: which places to look at, if not all.
 * `run`: the sweeps over all images.
 """

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from zfkeras.analysis.incremental.operations import (
     Affine,
@@ -37,6 +38,7 @@ from zfkeras.types import Pair, Tensor
 
 Shapes = Sequence[tuple[int | None, ...]]
 _MOVE = 8.0  # multiply-adds that moving one number costs, about
+_DEEP = 16  # channels from which on taps skipped are worth a convolution's slower edges (measured)
 
 
 class Stage(NamedTuple):
@@ -103,11 +105,19 @@ def _activation(function: Callable) -> list[Stage]:
 # === Layers with weights ===
 
 
-def _weights(variable: Tensor, *shape: int) -> Weights:
-    """A layer's weights as they are now; zeros where it has none."""
-    if variable is None:
-        return np.zeros(shape, np.float32)
-    return np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
+def _weights(layer: keras.Layer, name: str, *shape: int) -> Weights:
+    """A layer's weights in float32; zeros where it has none.
+
+    They are read from the layer by name each time: what it trains, or a LoRA adds, is in them.
+    """
+
+    def read() -> Tensor:
+        variable = getattr(layer, name)
+        if variable is None:
+            return tf.zeros(shape)
+        return tf.cast(keras.ops.convert_to_tensor(variable), tf.float32)
+
+    return read
 
 
 def _linear(layer: keras.Layer) -> Callable:
@@ -116,27 +126,26 @@ def _linear(layer: keras.Layer) -> Callable:
 
 
 def _convolution(layer: keras.Layer, _: Step) -> list[Stage]:
-    kernel = _weights(layer.kernel)
     if layer.kernel_size == (1, 1) and layer.groups == 1:
-        return _point_convolution(layer, layer.kernel, layer.bias, layer.strides)
+        return _point_convolution(layer, "kernel", layer.strides)
+    depth, filters = layer.kernel.shape[2:]
     settings = _sliding(layer) | {
-        "weight": float(kernel.shape[2] * kernel.shape[3]),
-        "skips": (_is_deep(kernel),) * 2,
-        "kernel": kernel,
-        "bias": _weights(layer.bias, layer.filters),
+        "weight": float(depth * filters),
+        "skips": (depth >= _DEEP,) * 2,
+        "kernel": _weights(layer, "kernel"),
+        "bias": _weights(layer, "bias", filters),
         "groups": layer.groups,
     }
     return [Stage(Convolution, _linear(layer), settings), *_activation(layer.activation)]
 
 
-def _point_convolution(
-    layer: keras.Layer, kernel: Tensor, bias: Tensor, strides: Pair
-) -> list[Stage]:
-    """A 1x1 convolution, after which comes the layer's activation."""
+def _point_convolution(layer: keras.Layer, name: str, strides: Pair) -> list[Stage]:
+    """A 1x1 convolution with the kernel of this name, after which comes the layer's activation."""
+    kernel = _weights(layer, name)
 
     def whole(x: Tensor) -> Tensor:
-        made = keras.ops.conv(x, kernel, padding="valid")
-        return made if bias is None else made + bias
+        made = keras.ops.conv(x, getattr(layer, name), padding="valid")
+        return made if layer.bias is None else made + layer.bias
 
     rows, columns = strides
     skipped = Stage(
@@ -144,17 +153,12 @@ def _point_convolution(
         lambda x: x[:, ::rows, ::columns],
         {"over": lambda _: Windows(Window(stride=rows), Window(stride=columns))},
     )
-    product = Stage(PointConvolution, whole, {"kernel": _weights(kernel)[0, 0]})
+    product = Stage(PointConvolution, whole, {"kernel": lambda: tf.squeeze(kernel(), [0, 1])})
     return [
         *([] if (rows, columns) == (1, 1) else [skipped]),
         product,
         *_activation(layer.activation),
     ]
-
-
-def _is_deep(kernel: Weights) -> bool:
-    """Whether skipped taps are worth the convolution's slower edges: not on pixels (measured)."""
-    return kernel.shape[2] >= 16
 
 
 def _sliding(layer: keras.Layer) -> dict[str, Any]:
@@ -168,7 +172,7 @@ def _sliding(layer: keras.Layer) -> dict[str, Any]:
 
 
 def _dense(layer: keras.Layer, _: Step) -> list[Stage]:
-    product = Stage(PointConvolution, _linear(layer), {"kernel": _weights(layer.kernel)})
+    product = Stage(PointConvolution, _linear(layer), {"kernel": _weights(layer, "kernel")})
     return [product, *_activation(layer.activation)]
 
 
@@ -187,7 +191,7 @@ def flat_dense(flatten: Step, dense: Step, shape: tuple[int | None, ...]) -> lis
         "padding": "valid",
         "weight": float((depth or 0) * layer.units),
         "skips": (True, False),
-        "kernel": layer.kernel,
+        "kernel": _weights(layer, "kernel"),
     }
     linear = _linear(layer)
     return [
@@ -197,58 +201,62 @@ def flat_dense(flatten: Step, dense: Step, shape: tuple[int | None, ...]) -> lis
 
 
 def _depthwise(layer: keras.Layer, _: Step) -> list[Stage]:
-    first = _depthwise_convolution(layer, layer.kernel, layer.bias)
+    first = _depthwise_convolution(layer, "kernel", has_bias=True)
     return first and [*first, *_activation(layer.activation)]
 
 
-def _depthwise_convolution(layer: keras.Layer, kernel: Tensor, bias: Tensor) -> list[Stage]:
+def _depthwise_convolution(layer: keras.Layer, name: str, has_bias: bool) -> list[Stage]:
     if layer.strides[0] != layer.strides[1]:
         return []  # TensorFlow wants one stride
 
     def whole(x: Tensor) -> Tensor:
         options = layer.strides, layer.padding, layer.data_format, layer.dilation_rate
-        made = keras.ops.depthwise_conv(x, kernel, *options)
-        return made if bias is None else made + bias
+        made = keras.ops.depthwise_conv(x, getattr(layer, name), *options)
+        return made + layer.bias if has_bias and layer.bias is not None else made
 
-    taps = _weights(kernel)
-    settings = {"weight": _MOVE * taps.shape[2] * taps.shape[3], "kernel": taps}
+    depth, multiplier = getattr(layer, name).shape[2:]
+    settings = {"weight": _MOVE * depth * multiplier, "kernel": _weights(layer, name)}
     return [Stage(DepthwiseConvolution, whole, _sliding(layer) | settings)]
 
 
 def _separable(layer: keras.Layer, _: Step) -> list[Stage]:
-    first = _depthwise_convolution(layer, layer.depthwise_kernel, None)
-    return first and [
-        *first,
-        *_point_convolution(layer, layer.pointwise_kernel, layer.bias, (1, 1)),
-    ]
+    first = _depthwise_convolution(layer, "depthwise_kernel", has_bias=False)
+    return first and [*first, *_point_convolution(layer, "pointwise_kernel", (1, 1))]
 
 
 def _scale(layer: keras.Layer, step: Step) -> list[Stage]:
     if isinstance(layer, keras.layers.BatchNormalization):
         return _batch_normalization(layer, step)
     if isinstance(layer, keras.layers.Rescaling):
-        return _scaled(np.asarray(layer.scale, np.float32), step)
+        return _scaled(np.shape(layer.scale), lambda: tf.constant(layer.scale, tf.float32), step)
     if isinstance(layer, keras.layers.Normalization) and not layer.invert:
-        deviation = np.sqrt(_weights(layer.variance))
-        return _scaled(1 / np.maximum(deviation, keras.config.epsilon()), step)
+        variance, least = _weights(layer, "variance"), keras.config.epsilon()
+        shape = tuple(layer.variance.shape)
+        return _scaled(shape, lambda: 1 / tf.maximum(tf.sqrt(variance()), least), step)
     return []
 
 
 def _batch_normalization(layer: keras.Layer, step: Step) -> list[Stage]:
     if not kind_of(step).is_uniform:
         return []
-    mean, variance = _weights(layer.moving_mean), _weights(layer.moving_variance)
-    scale = 1 / np.sqrt(variance.astype(np.float64) + layer.epsilon)
-    scale = scale * _weights(layer.gamma) if layer.scale else scale
-    shift = (_weights(layer.beta) if layer.center else 0) - mean * scale
-    settings = {"scale": scale.astype(np.float32), "shift": shift.astype(np.float32)}
-    return [Stage(Affine, step, settings)]
+    mean, variance = _weights(layer, "moving_mean"), _weights(layer, "moving_variance")
+    gamma, beta = _weights(layer, "gamma"), _weights(layer, "beta")
+
+    def scale() -> Tensor:
+        exact = tf.math.rsqrt(tf.cast(variance(), tf.float64) + layer.epsilon)
+        exact = exact * tf.cast(gamma(), tf.float64) if layer.scale else exact
+        return tf.cast(exact, tf.float32)
+
+    def shift() -> Tensor:
+        return (beta() if layer.center else 0) - mean() * scale()
+
+    return [Stage(Affine, step, {"scale": scale, "shift": shift})]
 
 
-def _scaled(scale: Weights, step: Step) -> list[Stage]:
-    if scale.size not in (1, scale.shape[-1] if scale.ndim else 1):
+def _scaled(shape: tuple[int, ...], scale: Weights, step: Step) -> list[Stage]:
+    if np.prod(shape) not in (1, shape[-1] if shape else 1):
         return []  # a factor for each place
-    return [Stage(Affine, step, {"scale": scale.reshape(-1)})]
+    return [Stage(Affine, step, {"scale": lambda: tf.reshape(scale(), [-1])})]
 
 
 # === Layers without ===

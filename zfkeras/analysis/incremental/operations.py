@@ -11,32 +11,48 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-from zfkeras.analysis.incremental.mosaic import Frame, Mosaic, as_picture, box_sums
+from zfkeras.analysis.incremental.mosaic import Area, Layout, Mosaic, place_sums
 from zfkeras.analysis.incremental.partitions import Partition
-from zfkeras.regions.windows import HERE, Ints, Spans, Windows, union
+from zfkeras.regions.windows import HERE, Ints, Windows, union
 from zfkeras.types import Tensor
 
-Area = tuple[Spans, Spans]
 Partitions = tuple[Partition, Partition]
-Weights = NDArray[np.float32]
+Weights = Callable[[], Tensor]
+"""Gives a layer's weights as they are when it is called: plans outlive changes of them."""
 
 
 class OperationBoxes(NamedTuple):
-    """What is planned for one operation in one task.
+    """What there is to plan for one operation in one task.
 
     Attributes:
-        inputs: The inputs' boxes, of the task's grid lines alone.
-        output: The output's; None where it is whole.
+        inputs: Where the inputs' pixels are, of the task's grid lines alone.
+        output: The output's boxes; None where it is whole.
         lines: The task's rows and columns of the grid.
         partitions: What `Operation.partitions` returned.
     """
 
-    inputs: list[Area]
+    inputs: list[Layout]
     output: Any
     lines: tuple[Ints, Ints]
     partitions: Any
+
+    @property
+    def areas(self) -> list[Area]:
+        """The inputs' boxes."""
+        return [layout.area for layout in self.inputs]
+
+
+class OperationPlan(NamedTuple):
+    """What is planned.
+
+    Attributes:
+        layout: Where the output's pixels are; None where it is whole.
+        index: The index vectors that `Operation.local` needs: nested sequences of arrays.
+    """
+
+    layout: Any
+    index: Any = ()
 
 
 class OperationCall(NamedTuple):
@@ -45,20 +61,20 @@ class OperationCall(NamedTuple):
     Attributes:
         inputs: The inputs' mosaics.
         clean: The output for the whole image, (1, …).
-        frame: The output mosaic's frame; None where it is whole.
-        plan: What `Operation.plan` returned, as tensors.
+        pixels: Which pixels of it the output's mosaic has; None where it is whole.
+        index: That of the `OperationPlan`, as tensors.
         partitions: What `Operation.partitions` returned.
     """
 
     inputs: list[Mosaic]
     clean: Tensor
-    frame: Any
-    plan: Any
+    pixels: Any
+    index: Any
     partitions: Any
 
     def mosaic(self, change: Tensor = None, values: Tensor = None) -> Mosaic:
         """A mosaic for the output."""
-        return Mosaic(self.clean, self.frame, change, values)
+        return Mosaic(self.clean, self.pixels, change, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,25 +110,13 @@ class Operation:
             calls: In how many tasks the places will be cut.
         """
 
-    def plan(self, given: OperationBoxes) -> Any:
-        """The index vectors that `local` needs for a task: nested tuples of int32 arrays."""
-        del given
-        return ()
+    def plan(self, given: OperationBoxes) -> OperationPlan:
+        """Where the output's pixels will be and how they are found; by default as the input's."""
+        return OperationPlan(given.inputs[0])
 
     def local(self, call: OperationCall) -> Tensor:
         """The output's mosaic."""
         raise NotImplementedError
-
-
-def shared(weights: Weights) -> Tensor:
-    """Weights that every call in a traced function reads, and that it doesn't contain.
-
-    For constants of the function, oneDNN would keep a copy in its own layout with every call of a
-    convolution, one for each pair of groups: gigabytes for VGG16. To lay them out at each call
-    costs no time that could be measured.
-    """
-    with tf.init_scope():
-        return tf.constant(weights)
 
 
 # === Pixel by pixel ===
@@ -137,9 +141,9 @@ class Pointwise(Operation):
     def local(self, call: OperationCall) -> Mosaic:
         """The function of the values."""
         (mosaic,) = call.inputs
-        values = as_picture(self.function, mosaic.values)
-        clean = as_picture(self.function, mosaic.clean_boxes) if self.is_cheap else None
-        return Mosaic(call.clean, call.frame, values=values, clean_boxes=clean)
+        values = _on_list(self.function, mosaic.values)
+        clean = _on_list(self.function, mosaic.clean_pixels) if self.is_cheap else None
+        return Mosaic(call.clean, call.pixels, values=values, clean_pixels=clean)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +165,7 @@ class Affine(Operation):
     def local(self, call: OperationCall) -> Mosaic:
         """The change times the factor."""
         change = call.inputs[0].change
-        return call.mosaic(change if self.scale is None else change * self.scale)
+        return call.mosaic(change if self.scale is None else change * self.scale())
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,26 +185,28 @@ class Merge(Operation):
             return None  # broadcast over places
         return union(rows), union(columns)
 
-    def plan(self, given: OperationBoxes) -> Any:
-        """Where each input has the output's pixels, for inputs with smaller boxes."""
-        return [
-            () if _same(area, given.output) else _found(area, given.output) for area in given.inputs
-        ]
+    def plan(self, given: OperationBoxes) -> OperationPlan:
+        """The layout of an input that has all boxes, and where the other inputs have its pixels."""
+        layout = next(
+            (layout for layout in given.inputs if _same(layout.area, given.output)), None
+        ) or Layout.row_by_row(given.output)
+        return OperationPlan(
+            layout, [() if own is layout else own.seen_from(layout) for own in given.inputs]
+        )
 
     def local(self, call: OperationCall) -> Mosaic:
         """The function of the changes, or of the values, in the larger boxes."""
         changes = [
-            mosaic.select(Frame(*found)) if found else mosaic.change
-            for mosaic, found in zip(call.inputs, call.plan, strict=True)
+            mosaic.change if isinstance(entries, tuple) else mosaic.change_at(entries)
+            for mosaic, entries in zip(call.inputs, call.index, strict=True)
         ]
         if self.linear:
-            return call.mosaic(as_picture(self.function, *changes))
+            return call.mosaic(_on_list(self.function, *changes))
         values = [
-            Mosaic(mosaic.clean, call.frame, change).values
+            Mosaic(mosaic.clean, call.pixels, change).values
             for mosaic, change in zip(call.inputs, changes, strict=True)
         ]
-        made = as_picture(self.function, *values)
-        return call.mosaic(values=made)
+        return call.mosaic(values=_on_list(self.function, *values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,17 +234,21 @@ class Resample(Operation):
         rows, columns = (w.spans(s) for w, s in zip(windows, inputs[0], strict=True))
         return rows, columns
 
-    def plan(self, given: OperationBoxes) -> Any:
+    def plan(self, given: OperationBoxes) -> OperationPlan:
         """Where the input has the output's pixels."""
-        (area,) = given.inputs
-        return [
+        (layout,) = given.inputs
+        rows, columns = (
             spans.find(out.lines, window.below(out.pixels, out.pixels + 1)[0])
-            for window, spans, out in zip(self._windows(area), area, given.output, strict=True)
-        ]
+            for window, spans, out in zip(
+                self._windows(layout.area), layout.area, given.output, strict=True
+            )
+        )
+        found = layout.order[np.ix_(rows, columns)].reshape(-1)
+        return OperationPlan(Layout.row_by_row(given.output), found)
 
     def local(self, call: OperationCall) -> Mosaic:
         """The pixels in their new places."""
-        return call.mosaic(call.inputs[0].select(Frame(*call.plan)))
+        return call.mosaic(call.inputs[0].change_at(call.index))
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,17 +257,23 @@ class GlobalAverage(Operation):
 
     is_last = True
 
-    def plan(self, given: OperationBoxes) -> Any:
-        """The grid lines of the mosaic's rows and columns, and their numbers."""
-        return [(spans.lines, np.int32(len(spans.sizes))) for spans in given.inputs[0]]
+    def plan(self, given: OperationBoxes) -> OperationPlan:
+        """The place that each pixel belongs to, and how many places there are."""
+        (layout,) = given.inputs
+        return OperationPlan(None, summed_by_place(layout))
 
     def local(self, call: OperationCall) -> Tensor:
         """The whole image's mean and the mean of the changes, (I J, …, C)."""
         (mosaic,) = call.inputs
-        (rows, down), (columns, across) = call.plan
-        sums = box_sums(mosaic.change, Frame(rows, columns), (down, across))
+        sums = place_sums(mosaic.change, *call.index)
         means = sums / float(mosaic.clean.shape[1] * mosaic.clean.shape[2])
         return call.clean + tf.reshape(means, [-1, *call.clean.shape[1:]])
+
+
+def summed_by_place(layout: Layout) -> tuple[Ints, np.int32]:
+    """The arguments of `place_sums` beside the change."""
+    rows, columns = layout.area
+    return layout.places, np.int32(len(rows.sizes) * len(columns.sizes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,7 +284,7 @@ class PointConvolution(Operation):
         kernel: (C, D).
     """
 
-    kernel: Any = None
+    kernel: Weights
 
     def area(self, inputs: Sequence[Area]) -> Area | None:
         """The input's."""
@@ -276,12 +292,13 @@ class PointConvolution(Operation):
 
     def local(self, call: OperationCall) -> Mosaic:
         """The matrix times the change."""
-        return call.mosaic(tf.tensordot(call.inputs[0].change, shared(self.kernel), 1))
+        return call.mosaic(tf.matmul(call.inputs[0].change, self.kernel()))
+
+
+def _on_list(function: Callable[..., Tensor], *lists: Tensor) -> Tensor:
+    """Runs a layer on lists of pixels (M, C) as on a picture of one column."""
+    return function(*(pixels[None, :, None] for pixels in lists))[0, :, 0]
 
 
 def _same(area: Area, other: Area) -> bool:
     return all(a.same_as(b) for a, b in zip(area, other, strict=True))
-
-
-def _found(area: Area, output: Area) -> list[Ints]:
-    return [a.find(out.lines, out.pixels) for a, out in zip(area, output, strict=True)]

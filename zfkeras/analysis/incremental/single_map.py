@@ -4,18 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from zfkeras.analysis.incremental.mosaic import Mosaic
-from zfkeras.analysis.incremental.operations import (
-    Area,
-    Operation,
-    OperationCall,
-    Tensor,
-    shared,
-)
+from zfkeras.analysis.incremental.mosaic import Area, Mosaic
+from zfkeras.analysis.incremental.operations import Operation, OperationCall, Weights
 from zfkeras.analysis.incremental.sliding import Convolution
+from zfkeras.types import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +24,8 @@ class TapProducts(Operation):
         channel: The map.
     """
 
-    kernel: Any = None
-    channel: Any = None
+    kernel: Weights
+    channel: Any
 
     def area(self, inputs: Sequence[Area]) -> Area | None:
         """The input's."""
@@ -43,16 +37,15 @@ class TapProducts(Operation):
 
     def local(self, call: OperationCall) -> Mosaic:
         """The same of the change."""
-        return call.mosaic(tf.tensordot(call.inputs[0].change, self._filter(), 1))
+        return call.mosaic(tf.matmul(call.inputs[0].change, self._filter()))
 
     def _filter(self) -> Tensor:
         """(C, h w)"""
-        height, width, depth, _ = self.kernel.shape
-        maps_first = shared(np.ascontiguousarray(np.transpose(self.kernel, (3, 2, 0, 1))))
-        return tf.reshape(tf.gather(maps_first, self.channel), [depth, height * width])
+        taps = tf.gather(self.kernel(), self.channel, axis=3)
+        return tf.transpose(tf.reshape(taps, [-1, taps.shape[2]]))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class TapSum(Convolution):
     """The second half: the sum of the taps in each window; (…, h w) to (…, 1).
 
@@ -60,11 +53,11 @@ class TapSum(Convolution):
         channel: The map.
     """
 
-    channel: Any = None
+    channel: Any
 
     def whole(self, *inputs: Tensor) -> Tensor:
         """The sums and the bias."""
         sums = tf.nn.conv2d(
-            inputs[0], self.kernel, self.strides, self.padding.upper(), dilations=self.dilation
+            inputs[0], self.kernel(), self.strides, self.padding.upper(), dilations=self.dilation
         )
-        return sums + tf.gather(tf.constant(self.bias), self.channel)
+        return sums + tf.gather(self.bias(), self.channel)

@@ -1,21 +1,21 @@
 """Operations on a sliding window: convolution and pooling, on whole maps and on mosaics."""
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from zfkeras.analysis.incremental.mosaic import Boxes, Mosaic, Slices, slide
+from zfkeras.analysis.incremental.mosaic import Area, Boxes, Layout, Mosaic, as_list
 from zfkeras.analysis.incremental.operations import (
-    Area,
     Operation,
     OperationBoxes,
     OperationCall,
+    OperationPlan,
     Partitions,
-    Tensor,
-    shared,
+    Weights,
 )
 from zfkeras.analysis.incremental.partitions import (
     Cut,
@@ -26,9 +26,10 @@ from zfkeras.analysis.incremental.partitions import (
     reaches,
 )
 from zfkeras.regions.windows import Ints, Spans, Window, Windows
-from zfkeras.types import Pair
+from zfkeras.types import Pair, Tensor
 
 Pads = list[list[int]]
+_IDLE = 1.05  # from this share of results on that are in no box, these are left out
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,29 +71,49 @@ class Sliding(Operation):
         windows = self.windows(inputs[0])
         return partition(windows, inputs[0], output, self.weight, self.skips, calls)
 
-    def plan(self, given: OperationBoxes) -> Any:
-        """The boxes of each group along each axis, and where their results are."""
-        windows = self.windows(given.inputs[0])
+    def plan(self, given: OperationBoxes) -> OperationPlan:
+        """Which pixels the boxes of each pair of groups have, and where the results will be."""
+        (layout,) = given.inputs
         axes = zip(
-            windows, given.inputs[0], given.output, given.partitions, given.lines, strict=True
+            self.windows(layout.area),
+            layout.area,
+            given.output,
+            given.partitions,
+            given.lines,
+            strict=True,
         )
         rows, columns = (_Axis(self.nearest, *axis) for axis in axes)
-        return rows.slices(rows.row_factors()), columns.slices(columns.column_factors())
+        boxes = self.boxes(layout)
+        cuts = [boxes(*pair) for pair in itertools.product(rows.boxes(), columns.boxes())]
+        order = rows.row_factors() @ columns.column_factors().T
+        results = rows.results * columns.results
+        if results > _IDLE * order.size:
+            return OperationPlan(Layout.row_by_row(given.output), (cuts, order.reshape(-1)))
+        return OperationPlan(Layout.of(given.output, order, results), (cuts, ()))
+
+    def boxes(self, layout: Layout) -> Callable[[Boxes, Boxes], Ints]:
+        """What gives the pixels in the boxes of a pair of groups."""
+        return layout.change_boxes
 
     def local(self, call: OperationCall) -> Mosaic:
         """The operation on the change in each box."""
-        return call.mosaic(slide(call.inputs[0].change_boxes, self._on_boxes(call), *call.plan))
+        return call.mosaic(self.slid(call.inputs[0].change_at, call))
 
-    def _on_boxes(self, call: OperationCall) -> Callable[[Tensor, int, int], Tensor]:
-        """The operation on boxes of a group of rows and a group of columns."""
-        rows, columns = call.partitions
-        of_boxes = self.of_boxes()
+    def slid(self, cut: Callable[[Tensor], Tensor], call: OperationCall) -> Tensor:
+        """(M, C): what the operation makes of the boxes of each pair of groups, in a row.
 
-        def layer(boxes: Tensor, i: int, j: int) -> Tensor:
-            shapes = rows.shapes[i], columns.shapes[j]
-            return of_boxes(boxes, [[0, 0], *([s.lead, s.tail] for s in shapes), [0, 0]])
-
-        return layer
+        Args:
+            cut: Gives the pixels (n, h, w, C) of boxes.
+            call: The call.
+        """
+        rows, columns = (partition.shapes for partition in call.partitions)
+        cuts, order = call.index
+        of_boxes, results = self.of_boxes(), []
+        for shapes, boxes in zip(itertools.product(rows, columns), cuts, strict=True):
+            pads = [[0, 0], *([shape.lead, shape.tail] for shape in shapes), [0, 0]]
+            results.append(as_list(of_boxes(cut(boxes), pads)))
+        joined = tf.concat(results, 0) if len(results) > 1 else results[0]
+        return joined if isinstance(order, tuple) else tf.gather(joined, order)
 
     def of_boxes(self) -> Callable[[Tensor, Pads], Tensor]:
         """What the operation, without its bias, makes of boxes with zeros around them.
@@ -126,10 +147,19 @@ class _Axis:
             for shape, members in zip(self._shapes, self._members, strict=True)
         ]
 
-    def slices(self, factors: Ints) -> Slices:
+    @property
+    def results(self) -> int:
+        """Windows of all boxes of all groups."""
+        return sum(
+            box.windows * len(members)
+            for box, members in zip(self._cuts, self._members, strict=True)
+        )
+
+    def boxes(self) -> Iterator[Boxes]:
         """The boxes of each group."""
-        groups = zip(self._shapes, self._members, self._cuts, strict=True)
-        return Slices(tuple(self._boxes(*group) for group in groups), factors)
+        return itertools.starmap(
+            self._boxes, zip(self._shapes, self._members, self._cuts, strict=True)
+        )
 
     def _boxes(self, shape: Shape, members: Ints, box: Cut) -> Boxes:
         rows = (self._origins[members] + shape.lead)[:, None] + np.arange(box.size)
@@ -156,7 +186,7 @@ class _Axis:
         return windows[group], rank * windows[group], row, group_sizes[group], before[group], every
 
     def row_factors(self) -> Ints:
-        """(U, 6): see `slide`."""
+        """(U, 6): a result's entry is the sum of six products of a factor of its row and column."""
         windows, first, row, size, before, _ = self._results()
         return np.stack([before, size, first, windows, row, np.ones_like(row)], 1).astype(np.int32)
 
@@ -174,7 +204,7 @@ class _Axis:
 # === The operations ===
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Convolution(Sliding):
     """A convolution, grouped or not.
 
@@ -183,14 +213,15 @@ class Convolution(Sliding):
         bias: (D,)
     """
 
-    kernel: Any = None
-    bias: Any = None
-    groups: int = 1
+    kernel: Weights
+    bias: Weights
+    groups: int
 
     def of_boxes(self) -> Callable[[Tensor, Pads], Tensor]:
         """The convolution without its bias."""
         # TensorFlow has no grouped convolution on the CPU outside XLA.
-        kernels = [shared(kernel) for kernel in np.split(self.kernel, self.groups, axis=3)]
+        kernel = self.kernel()
+        kernels = tf.split(kernel, self.groups, axis=3) if self.groups > 1 else [kernel]
 
         def convolve(boxes: Tensor, pads: Pads) -> Tensor:
             parts = tf.split(boxes, self.groups, axis=3) if self.groups > 1 else [boxes]
@@ -203,7 +234,7 @@ class Convolution(Sliding):
         return convolve
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class DepthwiseConvolution(Sliding):
     """A convolution of each channel by itself.
 
@@ -211,11 +242,11 @@ class DepthwiseConvolution(Sliding):
         kernel: (h, w, C, multiplier).
     """
 
-    kernel: Any = None
+    kernel: Weights
 
     def of_boxes(self) -> Callable[[Tensor, Pads], Tensor]:
         """The convolution without its bias."""
-        kernel, strides = shared(self.kernel), [1, *self.strides, 1]
+        kernel, strides = self.kernel(), [1, *self.strides, 1]
         return lambda boxes, pads: tf.nn.depthwise_conv2d(
             tf.pad(boxes, pads), kernel, strides, "VALID", dilations=self.dilation
         )
@@ -225,21 +256,20 @@ class DepthwiseConvolution(Sliding):
 class AveragePooling(Sliding):
     """The mean of each window; padding does not count."""
 
-    def plan(self, given: OperationBoxes) -> Any:
-        """The slices, and the share of one pixel in each window's mean along each axis."""
-        shares = [
+    def plan(self, given: OperationBoxes) -> OperationPlan:
+        """The boxes, and the share (M, 1) of one pixel in each window's mean."""
+        (area,) = given.areas
+        rows, columns = (
             (1 / window.inside(out.pixels, spans.length)).astype(np.float32)
-            for window, spans, out in zip(
-                self.windows(given.inputs[0]), given.inputs[0], given.output, strict=True
-            )
-        ]
-        return super().plan(given), shares
+            for window, spans, out in zip(self.windows(area), area, given.output, strict=True)
+        )
+        layout, index = super().plan(given)
+        return OperationPlan(layout, (index, layout.listed(rows[:, None] * columns, 0)[:, None]))
 
     def local(self, call: OperationCall) -> Mosaic:
         """The sums of the windows, divided."""
-        slices, (rows, columns) = call.plan
-        sums = super().local(call._replace(plan=slices)).change
-        return call.mosaic(sums * (rows[:, None] * columns)[:, :, None])
+        index, shares = call.index
+        return call.mosaic(super().local(call._replace(index=index)).change * shares)
 
     def of_boxes(self) -> Callable[[Tensor, Pads], Tensor]:
         """The sums of the windows."""
@@ -256,11 +286,13 @@ class MaxPooling(Sliding):
     is that of the pixels inside.
     """
 
+    def boxes(self, layout: Layout) -> Callable[[Boxes, Boxes], Ints]:
+        """What gives the pixels in the boxes, changed or not."""
+        return layout.value_boxes
+
     def local(self, call: OperationCall) -> Mosaic:
         """The maxima of the values."""
-
-        values = slide(call.inputs[0].value_boxes, self._on_boxes(call), *call.plan)
-        return call.mosaic(values=values)
+        return call.mosaic(values=self.slid(call.inputs[0].values_at, call))
 
     def of_boxes(self) -> Callable[[Tensor, Pads], Tensor]:
         """The maxima of the windows."""
@@ -268,7 +300,7 @@ class MaxPooling(Sliding):
         return lambda boxes, pads: tf.nn.max_pool2d(tf.pad(boxes, pads), *window)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class MapDense(Sliding):
     """A dense layer on a flattened map: one window, as large as the map.
 
@@ -280,7 +312,7 @@ class MapDense(Sliding):
     """
 
     is_last = True
-    kernel: Any = None
+    kernel: Weights
 
     def area(self, inputs: Sequence[Area]) -> Area | None:
         """None: the output has no places."""
@@ -290,19 +322,25 @@ class MapDense(Sliding):
         output = super().area(inputs)
         return super().partitions(inputs, output, calls)
 
-    def plan(self, given: OperationBoxes) -> Any:
-        """The boxes of each group, and where their results are."""
-        return super().plan(given._replace(output=super().area(given.inputs)))
+    def plan(self, given: OperationBoxes) -> OperationPlan:
+        """The boxes of each group, and which result is of which place."""
+        layout, index = super().plan(given._replace(output=super().area(given.areas)))
+        return OperationPlan(None, (index, layout.order[:-1, :-1].reshape(-1)))
 
     def local(self, call: OperationCall) -> Tensor:
         """The whole image's output and the layer of the change, (I J, D)."""
-        rows, _ = call.partitions
-        depth = call.inputs[0].clean.shape[2] * call.inputs[0].clean.shape[3]
+        index, order = call.index
+        change = self.slid(call.inputs[0].change_at, call._replace(index=index))
+        return call.clean + tf.gather(change, order)
 
-        def layer(boxes: Tensor, i: int, _: int) -> Tensor:
-            first, end = rows.shapes[i].lead, self.size[0] - rows.shapes[i].tail
-            kernel = tf.convert_to_tensor(self.kernel)[first * depth : end * depth]
-            return tf.matmul(tf.reshape(boxes, [-1, (end - first) * depth]), kernel)
+    def of_boxes(self) -> Callable[[Tensor, Pads], Tensor]:
+        """The product with the weights of some rows of the map."""
+        kernel = self.kernel()
 
-        change = slide(call.inputs[0].change_boxes, layer, *call.plan)
-        return call.clean + tf.reshape(change, [-1, change.shape[-1]])
+        def multiply(boxes: Tensor, pads: Pads) -> Tensor:
+            depth = self.size[1] * boxes.shape[3]
+            rows = self.size[0] - sum(pads[1])
+            part = kernel[pads[1][0] * depth : (pads[1][0] + rows) * depth]
+            return tf.matmul(tf.reshape(boxes, [-1, rows * depth]), part)
+
+        return multiply

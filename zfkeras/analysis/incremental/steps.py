@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from zfkeras.analysis.incremental.layers import Shapes, Stage, flat_dense, stages
 from zfkeras.analysis.incremental.operations import Affine, Operation, PointConvolution, Pointwise
@@ -94,11 +95,15 @@ def _scaled_convolution(convolution: Any, affine: Any) -> Operation:
     Whole maps still take both layers in turn: the factors taken in round otherwise, and rounded
     otherwise the maps would differ from the model's own by more than they need to.
     """
-    depthwise = isinstance(convolution, DepthwiseConvolution)
-    scale = affine.scale.reshape(convolution.kernel.shape[2:] if depthwise else -1)
-    changed = {"kernel": convolution.kernel * scale, "output": affine.output}
+
+    def kernel() -> Tensor:
+        taps, scale = convolution.kernel(), affine.scale()
+        depthwise = isinstance(convolution, DepthwiseConvolution)
+        return taps * (tf.reshape(scale, taps.shape[2:]) if depthwise else scale)
+
+    changed = {"kernel": kernel, "output": affine.output}
     if isinstance(convolution, Convolution):
-        changed["bias"] = convolution.bias * affine.scale + affine.shift
+        changed["bias"] = lambda: convolution.bias() * affine.scale() + affine.shift()
     return dataclasses.replace(
         convolution, function=lambda x: affine.function(convolution.function(x)), **changed
     )
@@ -125,8 +130,6 @@ def single_map(made: Sequence[Operation], channel: Tensor) -> list[Operation] | 
     products = TapProducts(last.function, last.inputs, between, last.kernel, channel)
     fields = {f.name: getattr(last, f.name) for f in dataclasses.fields(last)}
     one_tap_each = np.eye(taps, dtype=np.float32).reshape(*last.size, taps, 1)
-    sums = TapSum(
-        **fields | {"inputs": (between,), "kernel": one_tap_each, "weight": float(taps)},
-        channel=channel,
-    )
+    fields |= {"inputs": (between,), "kernel": lambda: one_tap_each, "weight": float(taps)}
+    sums = TapSum(**fields, channel=channel)
     return [*before, products, sums, *after]

@@ -1,5 +1,10 @@
-"""The occluder's sweep over an image: planned once for a model, traced once, run for any image."""
+"""The occluder's sweep over an image: planned once for a model, run for any image.
 
+It runs operation by operation, not as a graph: there are few, each on the pixels of many places,
+so that a graph would take longer to make than it could spare.
+"""
+
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -8,13 +13,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zfkeras.analysis.incremental.mosaic import Boxes, Frame, Mosaic, box_sums
+from zfkeras.analysis.incremental.mosaic import Area, Boxes, Layout, Mosaic, as_list, place_sums
 from zfkeras.analysis.incremental.operations import (
-    Area,
     Operation,
     OperationBoxes,
     OperationCall,
+    OperationPlan,
     Partitions,
+    summed_by_place,
 )
 from zfkeras.analysis.incremental.steps import operations, single_map
 from zfkeras.data.inputs import Floats
@@ -37,15 +43,26 @@ class Lines(NamedTuple):
 class Clean(NamedTuple):
     """What tasks need to know of an image as it is, and which map is summed up."""
 
-    maps: dict[str, Any]
+    maps: Values
     channel: int
 
 
 class Task(NamedTuple):
-    """Places that are computed at a time, and the index vectors for them."""
+    """Places that are computed at a time, and the index vectors for them.
+
+    Attributes:
+        lines: The places.
+        pixels: Of each mosaic, which pixels of its map it has.
+        steps: The index of each local operation, by its output.
+        whole: Of each mosaic that is needed as whole maps, where their pixels are.
+        sums: Where the pixels of the layer that is summed up belong.
+    """
 
     lines: Lines
-    plan: Any
+    pixels: Values
+    steps: Values
+    whole: Values
+    sums: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +77,8 @@ class _Local:
 class Sweep:
     """An occluder that sweeps over images while a net looks on.
 
-    Planning and tracing take seconds for deep nets, so keep the object for further images. The
-    weights are those at the time of construction.
+    Keep the object for further images: planning takes a part of a second. The weights are those
+    that the model has when an image is looked at.
 
     Args:
         model: Functional or Sequential model of (N, H, W, C) images.
@@ -100,6 +117,7 @@ class Sweep:
         self._channel = tf.Variable(0, trainable=False)
         single = None if scores else single_map(self._operations, self._channel)
         self._operations, self._is_single = single or self._operations, single is not None
+        self._last_reader = {i: op for op in self._operations for i in op.inputs}
         hidden = [
             _hidden(centres, size, length)
             for centres, size, length in zip((rows, columns), patch_size, image_size, strict=True)
@@ -108,22 +126,18 @@ class Sweep:
         self.grid = len(rows), len(columns)
         self._locals, self._areas = _route(self._operations, self._image_area)
         self._converted = self._values_to_convert()
-        self._shapes: dict[int, tuple] = {}
-        shape = [1, *image_size, graph.shapes[IMAGES][-1]]
-        self._clean = tf.function(self._run_clean, [tf.TensorSpec(shape)], autograph=False)
-        self._clean.get_concrete_function()
+        self._sizes = self._count_numbers(graph.shapes, image_size)
         self._most = self._places_at_a_time(batch_size)
         self._partitions = self._partition()
-        self._traced: Any = None
 
     def tasks(self, lines: Lines | None = None) -> list[Task]:
         """Tasks for the crossings of some grid lines, or of all; good for any image."""
-        return [Task(part, self._plan(part)) for part in self._parts(lines or self._every_line())]
+        return [self._plan(part) for part in self._parts(lines or self._every_line())]
 
     def clean(self, image: Floats, channel: int = 0) -> Clean:
         """What the tasks need to know of an image (H, W, C), and of the map to be summed up."""
         self._channel.assign(channel)
-        return Clean(self._clean(tf.constant(image[None])), channel)
+        return Clean(self._run_clean(tf.constant(image[None])), channel)
 
     def run(self, task: Task, clean: Clean, fill: Floats) -> tuple[Floats | None, Floats | None]:
         """Hides each place of a task.
@@ -137,11 +151,7 @@ class Sweep:
             The model's outputs (I, J, classes) and the map's sums (I, J), each None if unwanted.
         """
         self._channel.assign(clean.channel)
-        fill = np.array(fill, np.float32, ndmin=3)
-        arguments = clean.maps, tf.constant(fill), task.plan
-        if self._traced is None:
-            self._traced = tf.function(self._run, _specs(arguments), autograph=False)
-        scores, sums = self._traced(*arguments)
+        scores, sums = self._run(task, clean, tf.constant(np.array(fill, np.float32, ndmin=3)))
         shape = [len(lines) for lines in task.lines]
         return (
             None if scores is None else np.reshape(scores, (*shape, -1)),
@@ -160,14 +170,34 @@ class Sweep:
         needed = {i for op in whole for i in op.inputs} | {self._scores}
         return [value for value in self._areas if value in needed]
 
+    def _count_numbers(
+        self, shapes: Sequence[tuple[int | None, ...]], image_size: tuple[int, int]
+    ) -> dict[int, float]:
+        """About how many numbers each value has for one image; as large as it where not known."""
+        numbers: dict[int, float] = {
+            value: math.prod(image_size[0] if size is None else size for size in shape[1:])
+            for value, shape in enumerate(shapes)
+        }
+        for operation in reversed(self._operations):  # a layer's parts are taken to be like it
+            for value in operation.inputs:
+                numbers.setdefault(value, numbers.get(operation.output, 0))
+        for value, area in self._areas.items():
+            depth = shapes[value][-1] if value < len(shapes) else None
+            if depth is not None:
+                numbers[value] = math.prod(spans.length for spans in area) * depth
+        return numbers
+
     def _places_at_a_time(self, batch_size: int) -> int:
         """How many places need about the memory of `batch_size` whole images."""
-        whole = {value: np.prod(shape) for value, shape in self._shapes.items()}
+        whole = {
+            value: self._sizes[value]
+            for value in [IMAGES, *(operation.output for operation in self._operations)]
+            if value in self._sizes
+        }
         places = [
-            area[0].sizes.max() * area[1].sizes.max() * self._shapes[value][-1]
-            for value, area in self._areas.items()
+            size * _largest_share(self._areas[value]) if value in self._areas else size
+            for value, size in whole.items()
         ]
-        places += [size for value, size in whole.items() if value not in self._areas]
         places += [whole[value] for value in self._converted]
         return max(1, int(batch_size * max(whole.values()) / max(places)))
 
@@ -189,99 +219,90 @@ class Sweep:
             for value, step in self._locals.items()
         }
 
-    def _plan(self, lines: Lines) -> Any:
-        """The index vectors of a task as tensors."""
-        cut = {id(area): _take(area, lines) for area in self._areas.values()}
-        plan = {
-            "frames": {
-                str(value): Frame(*(spans.pixels for spans in cut[id(area)]))
-                for value, area in self._areas.items()
-            },
-            "steps": {
-                str(value): step.operation.plan(
-                    OperationBoxes(
-                        [cut[id(area)] for area in step.inputs],
-                        cut.get(id(step.output)),
-                        lines,
-                        self._partitions.get(value),
-                    )
-                )
-                for value, step in self._locals.items()
-            },
-            "whole": {str(v): _every_pixel(cut[id(self._areas[v])]) for v in self._converted},
-            "sums": _sum_plan(cut[id(self._areas[self._layer])])
-            if self._layer in self._areas
-            else (),
-        }
-        return tf.nest.map_structure(tf.constant, plan)
+    def _plan(self, lines: Lines) -> Task:
+        """Places and the index vectors for them, as tensors."""
+        layouts = {IMAGES: Layout.row_by_row(_take(self._image_area, lines))}
+        steps: Values = {}
+        for value, step in self._locals.items():
+            given = OperationBoxes(
+                [layouts[i] for i in step.operation.inputs],
+                None if step.output is None else _take(step.output, lines),
+                lines,
+                self._partitions[value],
+            )
+            plan: OperationPlan = step.operation.plan(given)
+            steps[value] = plan.index
+            if plan.layout is not None:
+                layouts[value] = plan.layout
+        indices = (
+            {value: layout.pixels for value, layout in layouts.items()},
+            steps,
+            {value: _every_pixel(layouts[value]) for value in self._converted},
+            summed_by_place(layouts[self._layer]) if self._layer in layouts else (),
+        )
+        return Task(lines, *tf.nest.map_structure(tf.constant, indices))
 
     # === Running ===
 
-    def _run_clean(self, image: Tensor) -> dict[str, Tensor]:
-        """The maps of the whole image that mosaics are cut from."""
-        values = {IMAGES: image}
+    def _run_clean(self, image: Tensor) -> Values:
+        """All values that tasks need of the whole image."""
+        values: Values = {IMAGES: image}
         for operation in self._operations:
-            made = operation.whole(*(values[i] for i in operation.inputs))
-            area = self._areas.get(operation.output)
-            if area is not None:  # the plan rests on it
-                made = tf.ensure_shape(made, [1, *(spans.length for spans in area), None])
-            values[operation.output] = made
-        self._shapes.update({v: _size(x.shape[1:], image) for v, x in values.items()})
-        return {str(v): x for v, x in values.items() if v in self._areas or v in self._locals}
+            values[operation.output] = operation.whole(*(values[i] for i in operation.inputs))
+        return {v: x for v, x in values.items() if v in self._areas or v in self._locals}
 
-    def _run(
-        self, clean: dict[str, Tensor], fill: Tensor, plan: Any
-    ) -> tuple[Tensor | None, Tensor | None]:
-        channel = tf.constant(0) if self._is_single else self._channel
-        mosaics, whole = self._run_operations(clean, fill, plan)
+    def _run(self, task: Task, clean: Clean, fill: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        channel = 0 if self._is_single else self._channel
+        mosaics, whole = self._run_operations(task, clean.maps, fill)
         scores = None if self._scores is None else whole[self._scores]
         if self._layer is None:
             return scores, None
         if self._layer in mosaics:
-            change = tf.gather(mosaics[self._layer].change, [channel], axis=2)
-            before = tf.reduce_sum(tf.gather(clean[str(self._layer)], channel, axis=-1))
-            return scores, before + box_sums(change, *plan["sums"])[:, 0]
+            change = tf.gather(mosaics[self._layer].change, [channel], axis=1)
+            before = tf.reduce_sum(tf.gather(clean.maps[self._layer], channel, axis=-1))
+            return scores, before + place_sums(change, *task.sums)[:, 0]
         maps = tf.gather(whole[self._layer], channel, axis=-1)
         return scores, tf.reduce_sum(maps, list(range(1, maps.shape.rank)))
 
     def _run_operations(
-        self, clean: dict[str, Tensor], fill: Tensor, plan: Any
+        self, task: Task, clean: Values, fill: Tensor
     ) -> tuple[dict[int, Mosaic], Values]:
-        """All values, as mosaics or as whole maps (places, …)."""
-        frames, image = plan["frames"], clean[str(IMAGES)]
-        painted = _painted(fill, frames[str(IMAGES)])
-        mosaics = {IMAGES: Mosaic(image, frames[str(IMAGES)], values=painted)}
+        """The values that are wanted, as mosaics or as whole maps (places, …)."""
+        painted = _painted(fill, task.pixels[IMAGES])
+        mosaics = {IMAGES: Mosaic(clean[IMAGES], task.pixels[IMAGES], values=painted)}
         whole: Values = {}
 
         def converted(value: int) -> Tensor:
             if value not in whole:
-                whole[value] = mosaics[value].whole(*plan["whole"][str(value)])
+                whole[value] = mosaics[value].values_at(task.whole[value])
             return whole[value]
 
         for operation in self._operations:
             value, step = operation.output, self._locals.get(operation.output)
             if step is None:
                 whole[value] = operation.whole(*map(converted, operation.inputs))
-                continue
-            call = OperationCall(
-                [mosaics[i] for i in operation.inputs],
-                clean[str(value)],
-                frames.get(str(value)),
-                plan["steps"][str(value)],
-                self._partitions.get(value),
-            )
-            made = operation.local(call)
-            (whole if step.output is None else mosaics)[value] = made
+            else:
+                call = OperationCall(
+                    [mosaics[i] for i in operation.inputs],
+                    clean[value],
+                    task.pixels.get(value),
+                    task.steps[value],
+                    self._partitions[value],
+                )
+                (whole if step.output is None else mosaics)[value] = operation.local(call)
+            for done in {i for i in operation.inputs if self._last_reader[i] is operation}:
+                if done not in (self._layer, self._scores):
+                    mosaics.pop(done, None), whole.pop(done, None)
         if self._scores in mosaics:
             converted(self._scores)
         return mosaics, whole
 
 
-def _painted(fill: Tensor, frame: Frame) -> Tensor:
-    """The mosaic (U, V, C) of what the occluder shows; a colour is a picture of one pixel."""
-    for axis, places in enumerate(frame):
-        fill = tf.gather(fill, tf.minimum(places, tf.shape(fill)[axis] - 1), axis=axis)
-    return fill
+def _painted(fill: Tensor, pixels: Tensor) -> Tensor:
+    """The mosaic (M, C) of what the occluder shows: a colour, or a picture of the image's size."""
+    if fill.shape[:2] == (1, 1):
+        return tf.broadcast_to(fill[0], [tf.size(pixels), fill.shape[-1]])
+    return tf.gather(as_list(fill), pixels)
 
 
 def _hidden(centres: Ints, size: int, length: int) -> Spans:
@@ -319,32 +340,19 @@ def _take(area: Area, lines: Lines) -> Area:
     return rows, columns
 
 
-def _every_pixel(area: Area) -> tuple[Boxes, Boxes]:
-    """Boxes as large as the map."""
+def _largest_share(area: Area) -> float:
+    """The share of the map that the largest box covers."""
+    rows, columns = (spans.sizes.max() / spans.length for spans in area)
+    return rows * columns
+
+
+def _every_pixel(layout: Layout) -> Ints:
+    """Whole maps, (I J, H, W), as `Layout.value_boxes` numbers their pixels."""
     rows, columns = (
         Boxes(
             spans.find(np.arange(len(spans.sizes))[:, None], np.arange(spans.length)),
             np.tile(np.arange(spans.length, dtype=np.int32), (len(spans.sizes), 1)),
         )
-        for spans in area
+        for spans in layout.area
     )
-    return rows, columns
-
-
-def _sum_plan(area: Area) -> tuple[Frame, tuple[Any, ...]]:
-    return Frame(*(spans.lines for spans in area)), tuple(
-        np.int32(len(spans.sizes)) for spans in area
-    )
-
-
-def _size(shape: Sequence[int | None], image: Tensor) -> tuple[int, ...]:
-    """A value's size; where it is not known, as large as the image."""
-    return tuple(image.shape[1] if size is None else size for size in shape)
-
-
-def _specs(arguments: Any) -> Any:
-    """The signature of any task's arguments: index vectors and what is shown have any size."""
-    clean, fill, plan = tf.nest.map_structure(tf.type_spec_from_value, arguments)
-    fill = tf.TensorSpec([None, None, fill.shape[-1]], fill.dtype)
-    plan = tf.nest.map_structure(lambda s: tf.TensorSpec([None] * s.shape.rank, s.dtype), plan)
-    return clean, fill, plan
+    return layout.value_boxes(rows, columns)
