@@ -379,7 +379,7 @@ pixels = keras.Input((28, 28, 3))
 x = keras.layers.Conv2D(512, 1)(pixels)
 x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(512, 3, padding="same")(x))
 sweep = Sweep(keras.Model(pixels, x), (28, 28), *[centres(28, 9, 1)] * 2, (9, 9), batch_size=1)
-partitions = [p for p in sweep._partitions.values() if p]
+partitions = [p for p in sweep._decided.values() if isinstance(p, tuple)]
 print(max(len(rows.shapes) * len(columns.shapes) for rows, columns in partitions))
 clean = sweep.clean(np.zeros((28, 28, 3), np.float32))
 before = peak()

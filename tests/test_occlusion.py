@@ -8,6 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 import zfkeras as zf
 from zfkeras.analysis import occlusion as module, painting
+from zfkeras.analysis.incremental.sweep import Sweep
 from zfkeras.analysis.occlusion import occlusion
 from zfkeras.analysis.occlusion_result import Occlusion
 from zfkeras.graph.heads import ends_in_softmax
@@ -528,7 +529,7 @@ def test_load_names_a_wrong_file(tmp_path, content):
         ({"classes": [-1]}, r"classes=\[-1\]"),
         ({"classes": [0.5]}, r"classes=\[0\.5\]"),
         ({"classes": np.zeros((3, 1), int)}, r"shape \(2, K\)"),
-        ({"method": "fast"}, "one of plain.*method='fast'"),
+        ({"method": "fast"}, "one of auto, plain.*method='fast'"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"scores": False}, "nothing to record.*Received: scores=False, layer=None"),
         (
@@ -547,7 +548,7 @@ def test_bad_input(model, images, changed, message):
 def test_models_that_do_not_classify(images):
     pixels = keras.Input((HEIGHT, WIDTH, 3))
     maps = keras.Model(pixels, keras.layers.Conv2D(2, 3)(pixels))
-    with pytest.raises(ValueError, match=r"does not classify.*shape=\(2, 11, 16, 2\)"):
+    with pytest.raises(ValueError, match=r"does not classify.*shape=\(None, 11, 16, 2\)"):
         occlusion(maps, images, 5, 4)
     vectors = keras.Sequential([keras.Input((7,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match=r"takes no images.*input_shape=\(None, 7\)"):
@@ -565,22 +566,32 @@ def test_public_names():
 
 
 @pytest.mark.parametrize("method", ["plain", "incremental", "coarse"])
-def test_an_occluder_keeps_its_plan_and_follows_the_weights(images, method):
+def test_plans_are_kept_and_follow_the_weights(images, method, monkeypatch):
+    """By an object and by `occlusion` for the same settings; other settings need another plan."""
+    planned = []
+    monkeypatch.setattr(module, "Sweep", lambda *a: planned.append(a) or Sweep(*a))
     own = keras.models.clone_model(networks.chain())
     own.set_weights(networks.chain().get_weights())
     photos = networks.images(own)
     options = {"patch_size": (5, 4), "strides": 4, "layer": "conv2", "method": method}
     occluder = zf.Occluder(own, **options)
     first, second = occluder(photos[:1]), occluder(photos[1:])
-    planned = occluder._sweep and occluder._sweep[1]
     both = occlusion(own, photos, **options)
     for found, expected in ((first, both.probabilities[:1]), (second, both.probabilities[1:])):
         np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
-    assert (occluder._sweep and occluder._sweep[1]) is planned
     own.get_layer("conv1").kernel.assign(-own.get_layer("conv1").kernel)
     changed = occlusion(own, photos, **options)
     assert np.abs(changed.probabilities - both.probabilities).max() > 1e-3
     np.testing.assert_allclose(occluder(photos).probabilities, changed.probabilities, atol=1e-6)
+    assert len(planned) == (method != "plain")
+    own.get_layer("conv1").activation = keras.activations.elu
+    other = occluder(photos)
+    assert np.abs(other.probabilities - changed.probabilities).max() > 1e-4
+    fresh = keras.models.clone_model(own)
+    fresh.set_weights(own.get_weights())
+    expected = occlusion(fresh, photos, **options | {"method": "plain"}).probabilities
+    if method != "coarse":
+        np.testing.assert_allclose(other.probabilities, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["plain", "incremental"])

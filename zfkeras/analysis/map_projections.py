@@ -6,12 +6,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from zfkeras.analysis.plain_sweep import PlainSweep, watcher
+from zfkeras.analysis.plain_sweep import plain_sweep
 from zfkeras.data.inputs import Floats, check_images
 from zfkeras.data.pictures import Images, pictures
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
-from zfkeras.graph.predictor import Predictor
 
 Integers = NDArray[np.int64]
 
@@ -106,6 +105,5 @@ def pool_of(
             f"The other images must be of the images' size, {images.shape[1:]}. "
             f"Received: others with shape={pool.shape}"
         )
-    watch = watcher(Predictor(model, [layer], scores=False))
-    _, sums = PlainSweep(watch, (1, 1), batch_size).whole_images(pool)
+    _, sums = plain_sweep(model, layer, None, scores=False).whole_images(pool, batch_size)
     return pool, np.asarray(sums)

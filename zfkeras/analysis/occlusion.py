@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from zfkeras.analysis.classes import watched_classes
@@ -15,13 +16,13 @@ from zfkeras.analysis.incremental.run import sweep_coarsely, sweep_exactly
 from zfkeras.analysis.incremental.sweep import Sweep
 from zfkeras.analysis.map_projections import map_projections, pool_of
 from zfkeras.analysis.occlusion_result import Occlusion
-from zfkeras.analysis.painting import centres, paint, rectangle
-from zfkeras.analysis.plain_sweep import PlainSweep, Request, watcher
+from zfkeras.analysis.painting import BORDERS, centres, paint, rectangle
+from zfkeras.analysis.plain_sweep import PlainSweep, Request, plain_sweep
 from zfkeras.data.inputs import Floats, check_images, image_shape
 from zfkeras.data.pictures import Images
 from zfkeras.deconvnet.rules import Rules
-from zfkeras.graph.copies import weights_digest
-from zfkeras.graph.predictor import Predictor
+from zfkeras.graph.heads import checked_scores
+from zfkeras.graph.kept import Kept
 from zfkeras.validate import choice, whole_number
 
 Integers = NDArray[np.int64]
@@ -34,8 +35,8 @@ class Occluder:
     centres lie at 0, s, 2s, … in both directions; it is clipped at the borders, and every
     pixel is hidden at least once.
 
-    What it takes to plan and trace is kept from call to call, so keep the object for further
-    images. It answers for the weights that the model has at each call.
+    What it takes to plan and trace is kept with the model, for this object and for any other of
+    the same settings. It answers for the weights that the model has at each call.
 
     Args:
         model: any Keras model from (N, H, W, C) images to (N, classes) scores; with `layer` a
@@ -49,7 +50,9 @@ class Occluder:
             project it with the deconvnet, through the model's own preprocessing.
         method: "plain" runs the net on every occluded image. "incremental" gives the same but for
             rounding and recomputes only what the occluder can change: several times faster for
-            convnets, once it has been planned (seconds for deep nets). "coarse" is approximate:
+            many convnets, once it has been planned and traced (a second). "auto" takes the one
+            that is estimated to be faster for the images at hand; `Occlusion.method` says which.
+            "coarse" is approximate:
             it looks at every third place each way and, where the probabilities watched differ
             by more than a quarter of their range from one to the next, at all places in
             between; it interpolates the rest (`predicted`: the nearest) and reports the error.
@@ -62,6 +65,9 @@ class Occluder:
             that one map of a convolutional layer, "coarse" goes by it. The model need not classify.
         output: name of the output to watch, if the model has several.
         rules: your own reverse rules for the projections, as for `DeconvNet`.
+        border: "cover", as described; "inside": the occluder goes only where it lies wholly on the
+            image, from its upper left corner on, as other tools have it. Some pixels at the lower
+            and the right border may then never be hidden.
 
     Example:
         >>> tiny = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Flatten(),
@@ -78,26 +84,24 @@ class Occluder:
         strides: int | tuple[int, int] = 8,
         fill_value: ArrayLike | str = 128.0,
         layer: str | None = None,
-        method: str = "plain",
+        method: str = "auto",
         batch_size: int = 64,
         softmax: bool | None = None,
         scores: bool | str = True,
         output: str | None = None,
         rules: Rules | None = None,
+        border: str = "cover",
     ) -> None:
         self._patch = rectangle("patch_size", patch_size)
         self._strides = rectangle("strides", strides)
         image_shape(model)
         _check(method, batch_size)
+        choice("border", border, BORDERS)
         _check_wanted(scores, layer, softmax)
         self._model, self._layer, self._method, self._rules = model, layer, method, rules
         self._fill_value, self._batch_size, self._output = fill_value, batch_size, output
-        self._is_scored = scores is not False
-        layers = [] if layer is None else [layer]
-        self._predictor = Predictor(model, layers, output, scores, softmax)
-        self._watch = watcher(self._predictor)
-        self._plain = PlainSweep(self._watch, self._patch, batch_size)
-        self._sweep: tuple[Any, Sweep] | None = None
+        self._border, self._scores = border, checked_scores(scores, softmax)
+        self._plain()  # any fault of these arguments shows now
 
     def __call__(
         self,
@@ -125,14 +129,16 @@ class Occluder:
         """
         images = check_images(self._model, images)
         _check_others(self._layer, others, top_others)
-        _check_classes(self._is_scored, classes)
+        _check_classes(self._scores is not False, classes)
         size = images.shape[1:3]
-        rows, columns = map(centres, size, self._patch, self._strides)
+        axes = zip(size, self._patch, self._strides, strict=True)
+        rows, columns = (centres(*axis, self._border) for axis in axes)
         fill = paint(images, self._fill_value, self._patch)
-        answers, sums = self._plain.whole_images(images)
+        plain = self._plain()
+        answers, sums = plain.whole_images(images, self._batch_size)
         whole = _baseline(answers, sums, classes)
         if answers is not None:
-            whole["score_name"] = self._predictor.score_name
+            whole["score_name"] = plain.predictor.score_name
         if sums is not None:
             whole["layer"] = self._layer
         if self._layer is not None and sums is not None:
@@ -157,6 +163,7 @@ class Occluder:
             patch_size=self._patch,
             strides=self._strides,
             fill_value=fill,
+            border=self._border,
             **whole,
             **self._seen(request, rows, columns, progress),
         )
@@ -164,21 +171,46 @@ class Occluder:
     def _seen(
         self, request: Request, rows: Integers, columns: Integers, progress: bool
     ) -> dict[str, Any]:
-        """What the net answers at each place."""
-        if self._method == "plain":
-            return self._plain(request, rows, columns, progress)
-        sweep = self._planned(request.images.shape[1:3], rows, columns)
-        return _INCREMENTALLY[self._method](sweep, request, self._predictor.activate, progress)
+        """What the net answers at each place, and by which method."""
+        plain, method = self._plain(), self._method
+        if method == "auto":
+            method = self._cheapest(plain, request.images, rows, columns)
+        if method == "plain":
+            places = rows, columns, self._patch
+            found = plain(request, *places, self._batch_size, progress)
+        else:
+            sweep = self._sweep(request.images.shape[1:3], rows, columns)
+            sweep_all = _INCREMENTALLY[method]
+            found = sweep_all(sweep, request, plain.predictor.activate, progress)
+        return found | {"method": method}
 
-    def _planned(self, size: tuple[int, int], rows: Integers, columns: Integers) -> Sweep:
-        """The sweep for images of this size, planned anew where the weights have changed."""
-        key = size, weights_digest(self._model)
-        if self._sweep is None or self._sweep[0] != key:
-            self._sweep = None  # two would be twice the memory
-            places = (size, rows, columns, self._patch)
-            arguments = self._layer, self._is_scored, self._batch_size, self._output
-            self._sweep = key, Sweep(self._model, *places, *arguments)
-        return self._sweep[1]
+    def _cheapest(
+        self, plain: PlainSweep, images: Floats, rows: Integers, columns: Integers
+    ) -> str:
+        """The exact method that is estimated to take less time."""
+        # A GPU takes large batches as fast as small boxes.
+        if plain.predictor.graph is None or tf.config.list_logical_devices("GPU"):
+            return "plain"
+        sweep = self._sweep(images.shape[1:3], rows, columns)
+        each, start = sweep.price()
+        places = len(rows) * len(columns)
+        is_less = start + len(images) * each < len(images) * places * sweep.plain_price()
+        return "incremental" if is_less else "plain"
+
+    def _plain(self) -> PlainSweep:
+        return plain_sweep(self._model, self._layer, self._output, self._scores)
+
+    def _sweep(self, size: tuple[int, int], rows: Integers, columns: Integers) -> Sweep:
+        """The kept sweep for images of this size."""
+        wanted = self._layer, self._scores is not False, self._batch_size, self._output
+        return _SWEEPS.get(
+            self._model,
+            (size, self._patch, self._strides, self._border, *wanted),
+            lambda: Sweep(self._model, size, rows, columns, self._patch, *wanted),
+        )
+
+
+_SWEEPS: Kept[Sweep] = Kept(most=4)  # the index vectors for VGG16 take tens of megabytes
 
 
 def occlusion(
@@ -189,7 +221,7 @@ def occlusion(
     fill_value: ArrayLike | str = 128.0,
     layer: str | None = None,
     classes: ArrayLike | None = None,
-    method: str = "plain",
+    method: str = "auto",
     batch_size: int = 64,
     progress: bool = False,
     softmax: bool | None = None,
@@ -198,6 +230,7 @@ def occlusion(
     top_others: int = 8,
     output: str | None = None,
     rules: Rules | None = None,
+    border: str = "cover",
 ) -> Occlusion:
     """`Occluder` for one call: its arguments are those of the object and of its call.
 
@@ -220,6 +253,7 @@ def occlusion(
         scores,
         output,
         rules,
+        border,
     )
     return occluder(images, classes, others, top_others, progress)
 
@@ -228,7 +262,7 @@ _INCREMENTALLY = {"incremental": sweep_exactly, "coarse": sweep_coarsely}
 
 
 def _check(method: str, batch_size: int) -> None:
-    choice("method", method, ("plain", *_INCREMENTALLY))
+    choice("method", method, ("auto", "plain", *_INCREMENTALLY))
     whole_number("batch_size", batch_size)
 
 

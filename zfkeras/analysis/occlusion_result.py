@@ -94,6 +94,8 @@ class Occlusion(Result):
         scores: `WatchedScores`; None where only a map was watched.
         map: `WatchedMap`; None where no layer was asked for.
         coarse: `CoarseSearch`; None where all places were looked at.
+        method: how it was found: "plain", "incremental" or "coarse".
+        border: where the occluder went: "cover" or "inside".
     """
 
     rows: Integers
@@ -105,6 +107,8 @@ class Occlusion(Result):
     scores: WatchedScores | None = None
     map: WatchedMap | None = None
     coarse: CoarseSearch | None = None
+    method: str = "plain"
+    border: str = "cover"
 
     _parts: ClassVar = {"scores": WatchedScores, "map": WatchedMap, "coarse": CoarseSearch}
 
@@ -136,8 +140,11 @@ class Occlusion(Result):
                 without scores, the activation.
 
         Returns:
-            (N, H, W) float32. Low where hiding the pixel lowers the value.
+            (N, H, W) float32. Low where hiding the pixel lowers the value. A pixel that is never
+            hidden (near the border, with border="inside") has the `baseline_response`, or NaN
+            where `values` are given.
         """
+        never = np.nan if values is not None else self.baseline_response[:, None, None]
         values = self.response if values is None else np.asarray(values, np.float32)
         if values.shape != self.response.shape:
             raise ValueError(
@@ -151,4 +158,5 @@ class Occlusion(Result):
             )
         )
         total = np.einsum("nrs,rh,sw->nhw", values, down, across, optimize=True)
-        return total / np.outer(down.sum(axis=0), across.sum(axis=0)).astype(np.float32)
+        number = np.outer(down.sum(axis=0), across.sum(axis=0)).astype(np.float32)
+        return np.where(number, total / np.maximum(number, 1), np.float32(never))

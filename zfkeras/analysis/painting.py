@@ -50,20 +50,39 @@ def occlude(
     return tf.where(hidden, tf.cast(fill_value, images.dtype), images)
 
 
-def centres(length: int, size: int, step: int) -> NDArray[np.int64]:
-    """Occluder centres 0, s, 2s, … along one axis, on until the last pixel is covered.
+BORDERS = ("cover", "inside")
+
+
+def centres(length: int, size: int, step: int, border: str = "cover") -> NDArray[np.int64]:
+    """Occluder centres along one axis.
+
+    Args:
+        length: Pixels of the axis.
+        size: Those that the occluder covers.
+        step: From one centre to the next.
+        border: "cover": 0, s, 2s, … on until the last pixel is covered. "inside": only where all
+            of the occluder lies on the axis, from its start on.
 
     Example:
         >>> centres(10, size=4, step=4)
         array([0, 4, 8])
         >>> centres(11, size=4, step=4)
         array([ 0,  4,  8, 12])
+        >>> centres(11, size=4, step=4, border="inside")
+        array([2, 6])
     """
     if step > size:
         raise ValueError(
             "The occluder would skip pixels. Strides must be at most the patch size. "
             f"Received: patch_size={size}, strides={step}"
         )
+    if border == "inside":
+        if size > length:
+            raise ValueError(
+                "The occluder does not fit into the image. Expected a patch_size of at most "
+                f"{length} with border='inside'. Received: patch_size={size}"
+            )
+        return np.arange(0, length - size + 1, step) + size // 2
     # The last centre c covers up to c + ceil(size / 2); the image itself ends at length.
     count = max(-(-length // step), -(-(length - (size - size // 2)) // step) + 1)
     return np.arange(count) * step

@@ -1,9 +1,10 @@
 """The plain way to occlude, the measure of all others: the net runs on every occluded image."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -11,10 +12,13 @@ from tqdm import tqdm
 
 from zfkeras.analysis.painting import occlude
 from zfkeras.data.inputs import Floats
-from zfkeras.graph.predictor import Predictor, in_batches
+from zfkeras.graph.kept import Kept
+from zfkeras.graph.predictor import Predictor
+from zfkeras.types import Tensor
 
 Integers = NDArray[np.int64]
-Watcher = Callable[[tf.Tensor], tuple[tf.Tensor | None, tf.Tensor | None]]
+Seen = tuple[Floats | None, Floats | None]
+"""Scores (N, classes) and the sum of each map (N, maps); None where not wanted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,85 +38,146 @@ class Request:
     channel: Integers | None
 
 
-def watcher(predictor: Predictor) -> Watcher:
-    """A function from images to class scores [N, classes] and the sum of each map [N, maps].
-
-    What the predictor doesn't give, scores or a layer, is None.
-    """
-
-    def watch(images: tf.Tensor) -> tuple[tf.Tensor | None, tf.Tensor | None]:
-        scores, layers = predictor.tensors(images)
-        return scores, _total(layers[0]) if layers else None
-
-    return watch
-
-
-def _total(maps: tf.Tensor) -> tf.Tensor:
-    """The sum of each map; a dense layer's units are maps of one place."""
-    return tf.reduce_sum(maps, axis=list(range(1, maps.shape.rank - 1)))
-
-
 class PlainSweep:
-    """An occluder that sweeps over images while a net looks on, traced once.
+    """An occluder that sweeps over images while a net looks on, traced once for a size of image.
 
     Args:
-        watch: What the net tells of images.
-        patch: (height, width) of the occluder.
-        batch_size: Images at a time.
+        predictor: Gives what is to be told of images: their scores, a layer, or both.
     """
 
-    def __init__(self, watch: Watcher, patch: tuple[int, int], batch_size: int) -> None:
-        self._watch, self._patch, self._batch_size = watch, patch, batch_size
-        self._watch_traced = tf.function(watch, autograph=False, reduce_retracing=True)
-        self._look_traced = tf.function(self._look, autograph=False, reduce_retracing=True)
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self._traced: dict[tuple[int, ...], Callable] = {}
 
-    def whole_images(self, images: Floats) -> tuple[Floats | None, Floats | None]:
+    def whole_images(self, images: Floats, batch_size: int) -> Seen:
         """What the net tells of images as they are."""
-        scores, sums = in_batches(self._watch_traced, images, self._batch_size)
+        nowhere = np.zeros(len(images), np.int64)
+        clear = np.zeros((len(images), 1, 1, images.shape[-1]), np.float32)
+        places = np.arange(len(images)), nowhere, nowhere
+        parts = list(self._look(images, clear, places, (0, 0), batch_size))
+        scores, sums = map(_joined, zip(*parts, strict=True))
         return scores, sums
 
     def __call__(
-        self, request: Request, rows: Integers, columns: Integers, progress: bool = False
+        self,
+        request: Request,
+        rows: Integers,
+        columns: Integers,
+        patch: tuple[int, int],
+        batch_size: int,
+        progress: bool = False,
     ) -> dict[str, Any]:
         """Every place of every image.
+
+        Args:
+            request: What is asked.
+            rows: (R,) the occluder's centres.
+            columns: (S,) the occluder's centres.
+            patch: (height, width) of the occluder.
+            batch_size: Images at a time.
+            progress: Whether to show a progress bar.
 
         Returns:
             As `zfkeras.analysis.incremental.run.sweep_exactly`.
         """
-        images, classes, channel = request.images, request.classes, request.channel
-        places = (len(images), len(rows), len(columns))
-        count, parts = int(np.prod(places)), []
-        starts = range(0, count, self._batch_size)
-        for start in tqdm(starts, desc="occluding", unit="batch", disable=not progress):
-            numbers = np.arange(start, min(start + self._batch_size, count))
-            image, row, column = np.unravel_index(numbers, places)
-            seen = self._look_traced(
-                images[image],
-                rows[row],
-                columns[column],
-                request.fill[image],
-                None if classes is None else classes[image],
-                None if channel is None else channel[image],
-            )
-            parts.append({name: values.numpy() for name, values in seen.items()})
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return {name: values.reshape(*places, *values.shape[1:]) for name, values in joined.items()}
+        grid = (len(request.images), len(rows), len(columns))
+        image, row, column = (index.reshape(-1) for index in np.indices(grid, np.int32))
+        places = image, rows[row], columns[column]
+        seen = self._look(request.images, request.fill, places, patch, batch_size)
+        total, kept, start = -(-len(image) // batch_size), [], 0
+        for scores, sums in tqdm(
+            seen, total=total, desc="occluding", unit="batch", disable=not progress
+        ):
+            some = image[start : start + batch_size]
+            kept.append(_recorded(request, scores, sums, some))
+            start += len(some)
+        joined = {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
+        return {name: values.reshape(*grid, *values.shape[1:]) for name, values in joined.items()}
 
     def _look(
         self,
-        images: tf.Tensor,
-        row: tf.Tensor,
-        column: tf.Tensor,
-        shown: tf.Tensor,
-        classes: tf.Tensor | None,
-        channel: tf.Tensor | None,
-    ) -> dict[str, tf.Tensor]:
-        """What the net tells of images that are hidden at a place each."""
-        scores, sums = self._watch(occlude(images, row, column, self._patch, shown))
-        seen = {}
-        if scores is not None:
-            seen["probabilities"] = tf.gather(scores, classes, axis=1, batch_dims=1)
-            seen["predicted"] = tf.argmax(scores, axis=1)
-        if sums is not None:
-            seen["activation"] = tf.gather(sums, channel, axis=1, batch_dims=1)
-        return seen
+        images: Floats,
+        fill: Floats,
+        places: tuple[Integers, Integers, Integers],
+        patch: tuple[int, int],
+        batch_size: int,
+    ) -> Iterator[Seen]:
+        """What the net tells of images that are hidden at one place each, batch by batch.
+
+        Args:
+            images: (N, H, W, C).
+            fill: What is shown there, for each image.
+            places: Ascending numbers of images; row and column of the place; (n,) each.
+            patch: (height, width) of what is hidden.
+            batch_size: Places at a time.
+        """
+        look = self._traced_for(images.shape[1:])
+        for start in range(0, len(places[0]), batch_size):
+            image, row, column = (x[start : start + batch_size].astype(np.int32) for x in places)
+            some = slice(image[0], image[-1] + 1)  # the only images that have to be handed over
+            where = image - image[0], row, column, *map(np.int32, patch)
+            seen = look(images[some], fill[some], *where)
+            scores, sums = (None if x is None else x.numpy() for x in seen)
+            yield scores, sums
+
+    def _traced_for(self, size: tuple[int, ...]) -> Callable:
+        if size not in self._traced:
+            whole = tf.TensorSpec((None, *size)), tf.TensorSpec((None, None, None, size[-1]))
+            index, number = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32)
+            signature = [*whole, index, index, index, number, number]
+            self._traced[size] = tf.function(self._seen, signature, autograph=False)
+        return self._traced[size]
+
+    def _seen(
+        self,
+        images: Tensor,
+        fill: Tensor,
+        image: Tensor,
+        row: Tensor,
+        column: Tensor,
+        height: Tensor,
+        width: Tensor,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        hidden = occlude(
+            tf.gather(images, image), row, column, (height, width), tf.gather(fill, image)
+        )
+        scores, layers = self.predictor.tensors(tf.ensure_shape(hidden, (None, *images.shape[1:])))
+        return scores, _total(layers[0]) if layers else None
+
+
+_KEPT: Kept[PlainSweep] = Kept()
+
+
+def plain_sweep(
+    model: keras.Model, layer: str | None, output: str | None, scores: bool | str
+) -> PlainSweep:
+    """The kept one for what a `Predictor` of these arguments tells."""
+    layers = [] if layer is None else [layer]
+    return _KEPT.get(
+        model,
+        (layer, output, scores),
+        lambda: PlainSweep(Predictor(model, layers, output, scores)),
+    )
+
+
+def _total(maps: Tensor) -> Tensor:
+    """The sum of each map; a dense layer's units are maps of one place."""
+    return tf.reduce_sum(maps, axis=list(range(1, maps.shape.rank - 1)))
+
+
+def _joined(parts: tuple[Floats | None, ...]) -> Floats | None:
+    found = [part for part in parts if part is not None]
+    return np.concatenate(found) if found else None
+
+
+def _recorded(
+    request: Request, scores: Floats | None, sums: Floats | None, image: Integers
+) -> dict[str, Any]:
+    """What is kept of a batch."""
+    kept: dict[str, Any] = {}
+    if scores is not None and request.classes is not None:
+        kept["probabilities"] = np.take_along_axis(scores, request.classes[image], axis=1)
+        kept["predicted"] = scores.argmax(axis=1)
+    if sums is not None and request.channel is not None:
+        kept["activation"] = sums[np.arange(len(image)), request.channel[image]]
+    return kept

@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 
 
 _METHOD = typer.Option(
-    "plain",
-    callback=options.one_of("--method", "plain", "incremental", "coarse"),
-    help="incremental is the same, faster.",
+    "auto",
+    callback=options.one_of("--method", "auto", "plain", "incremental", "coarse"),
+    help="auto: the faster of plain and incremental, which find the same.",
+)
+_BORDER = typer.Option(
+    "cover",
+    callback=options.one_of("--border", "cover", "inside"),
+    help="cover hides every pixel; inside stays wholly on the picture.",
 )
 _OTHERS = typer.Option(
     None,
@@ -44,6 +49,7 @@ def occlude(
     layer: str = typer.Option("", help="Of panels b and c [default: last convolution]."),
     watch: int | None = typer.Option(None, "--class", help="Number of the class [default: top]."),
     method: str = _METHOD,
+    border: str = _BORDER,
     batch_size: int = typer.Option(64, help="Pictures in memory at a time."),
     others: Path | None = _OTHERS,
     scores: bool = typer.Option(True, help="Watch the answer; or only the map."),
@@ -68,9 +74,9 @@ def occlude(
 
     net, files = loader.load(model), files_of(images)
     pictures = gathered(images, net, fit)
+    size = pictures.shape[1:3]
     names = head.class_names(net, model) if scores else None
     beside = files if others is None else files_of([others])
-    size = pictures.shape[1:3]
     pool = pictures if others is None else gathered([others], net, fit)
     found = occlusion(
         net,
@@ -81,6 +87,7 @@ def occlude(
         layer=layer or default_layer(net, head.output_name),
         classes=watch,
         method=method,
+        border=border,
         batch_size=batch_size,
         progress=not as_json,
         **asked,
@@ -89,26 +96,34 @@ def occlude(
     )
     arrays = found.save(output / "occlusion.npz")
     places = [output / f"{stem}-occlusion.png" for stem in stems(files)]
-    results = []
-    for number, (picture, sheet) in enumerate(save_all(found, pictures, pool, places, names)):
-        row = {"image": str(files[number]), "picture": str(picture), "arrays": str(arrays)}
-        if sheet is not None:
-            row["others_picture"] = str(sheet)
-        results.append(row | _summary(found, number, names, beside))
-    say_each(results, as_json, _lines)
+    drawn = save_all(found, pictures, pool, places, names)
+    told = [
+        {"image": str(file), "arrays": str(arrays)} | _summary(found, number, names, beside, *paths)
+        for number, (file, paths) in enumerate(zip(files, drawn, strict=True))
+    ]
+    say_each(told, as_json, _lines)
 
 
 def _summary(
-    found: "Occlusion", index: int, names: Sequence[str] | None, beside: Sequence[Path]
+    found: "Occlusion",
+    index: int,
+    names: Sequence[str] | None,
+    beside: Sequence[Path],
+    picture: Path,
+    sheet: Path | None,
 ) -> Json:
     from zfkeras.report import figures, occlusion as drawing
 
     told: Json = {
+        "picture": str(picture),
+        "method": found.method,
         "watched": drawing.watched(found, index, names),
         "whole": float(found.baseline_response[index]),
         "lowest": float(found.response[index].min()),
         "lowest_box": list(drawing.worst_box(found, index)),
     }
+    if sheet is not None:
+        told["others_picture"] = str(sheet)
     if found.classes is not None:
         told |= {
             "class": told["watched"],

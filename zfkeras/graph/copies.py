@@ -1,8 +1,6 @@
 """Copies of a user's model to do with as one likes: flat, with weights of their own."""
 
 import dataclasses
-import functools
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -144,15 +142,6 @@ def randomized(model: keras.Model, order: str, seed: int = 0) -> Iterator[str]:
                 layer.set_weights(before)
     finally:
         model.set_weights(saved)
-
-
-def weights_digest(model: keras.Model) -> int:
-    """A number that changes with any weight of a model, in a third of a second for VGG16."""
-    return functools.reduce(
-        lambda digest, weight: zlib.crc32(np.ascontiguousarray(weight).view(np.uint8).data, digest),
-        model.weights,
-        0,
-    )
 
 
 def learned_layers(model: keras.Model) -> list[keras.Layer]:

@@ -6,10 +6,10 @@ product of a span of rows and a span of columns. The pixels of all boxes of a ma
 *mosaic*, on which most layers run as they do on any picture (`mosaic`). The modules, bottom up:
 
 * `partitions`: which boxes go through a layer together.
-* `mosaic`: the list, and where in it each pixel is.
+* `mosaic`: the list, and where in it each pixel is; `axes`: the index vectors for a window.
 * `operations`, `sliding`, `single_map`: what operations do to whole maps and to mosaics.
 * `layers`: which Keras layers are which operations.
-* `steps`: a walked model as operations.
+* `steps`: a walked model as operations; `costs`: what they cost.
 * `sweep`: one sweep of the occluder over one image, planned once.
 * `coarse`: which places to look at, if not all.
 * `run`: the sweeps over all images.

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from zfkeras.analysis.incremental.operations import (
+    MOVE,
     Affine,
     GlobalAverage,
     Merge,
@@ -37,7 +38,6 @@ from zfkeras.regions.windows import Window, Windows
 from zfkeras.types import Pair, Tensor
 
 Shapes = Sequence[tuple[int | None, ...]]
-_MOVE = 8.0  # multiply-adds that moving one number costs, about
 _DEEP = 16  # channels from which on taps skipped are worth a convolution's slower edges (measured)
 
 
@@ -215,7 +215,7 @@ def _depthwise_convolution(layer: keras.Layer, name: str, has_bias: bool) -> lis
         return made + layer.bias if has_bias and layer.bias is not None else made
 
     depth, multiplier = getattr(layer, name).shape[2:]
-    settings = {"weight": _MOVE * depth * multiplier, "kernel": _weights(layer, name)}
+    settings = {"weight": MOVE * depth * multiplier, "kernel": _weights(layer, name)}
     return [Stage(DepthwiseConvolution, whole, _sliding(layer) | settings)]
 
 
@@ -276,7 +276,7 @@ def _pooling(layer: keras.Layer) -> dict[str, Any]:
         "size": size,
         "strides": pair(layer.strides or size),
         "padding": layer.padding,
-        "weight": _MOVE,
+        "weight": MOVE,
     }
 
 

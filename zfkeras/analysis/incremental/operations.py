@@ -13,11 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from zfkeras.analysis.incremental.mosaic import Area, Layout, Mosaic, place_sums
-from zfkeras.analysis.incremental.partitions import Partition
 from zfkeras.regions.windows import HERE, Ints, Windows, union
 from zfkeras.types import Tensor
 
-Partitions = tuple[Partition, Partition]
+MOVE = 8.0  # multiply-adds that moving one number costs, about
 Weights = Callable[[], Tensor]
 """Gives a layer's weights as they are when it is called: plans outlive changes of them."""
 
@@ -29,13 +28,13 @@ class OperationBoxes(NamedTuple):
         inputs: Where the inputs' pixels are, of the task's grid lines alone.
         output: The output's boxes; None where it is whole.
         lines: The task's rows and columns of the grid.
-        partitions: What `Operation.partitions` returned.
+        decided: What `Operation.decide` returned.
     """
 
     inputs: list[Layout]
     output: Any
     lines: tuple[Ints, Ints]
-    partitions: Any
+    decided: Any
 
     @property
     def areas(self) -> list[Area]:
@@ -63,14 +62,14 @@ class OperationCall(NamedTuple):
         clean: The output for the whole image, (1, …).
         pixels: Which pixels of it the output's mosaic has; None where it is whole.
         index: That of the `OperationPlan`, as tensors.
-        partitions: What `Operation.partitions` returned.
+        decided: What `Operation.decide` returned.
     """
 
     inputs: list[Mosaic]
     clean: Tensor
     pixels: Any
     index: Any
-    partitions: Any
+    decided: Any
 
     def mosaic(self, change: Tensor = None, values: Tensor = None) -> Mosaic:
         """A mosaic for the output."""
@@ -85,6 +84,8 @@ class Operation:
         function: From whole maps (n, …) to the whole map.
         inputs: Numbers of the values it reads.
         output: Number of the value it makes.
+        shape: Of that value, as the model declares it.
+        macs: Multiply-adds for each of its pixels.
     """
 
     is_last: ClassVar[bool] = False
@@ -93,6 +94,8 @@ class Operation:
     function: Callable[..., Tensor]
     inputs: tuple[int, ...]
     output: int
+    shape: tuple[int | None, ...]
+    macs: float
 
     def whole(self, *inputs: Tensor) -> Tensor:
         """The output (n, …) for whole inputs (n, …)."""
@@ -101,8 +104,8 @@ class Operation:
     def area(self, inputs: Sequence[Area]) -> Area | None:
         """The boxes that change with the inputs' boxes; None: they can't be told."""
 
-    def partitions(self, inputs: Sequence[Area], output: Any, calls: int) -> Partitions | None:
-        """Which boxes go through the layer together, where that is a question.
+    def decide(self, inputs: Sequence[Area], output: Any, calls: int) -> Any:
+        """What is the same in all tasks: which boxes go through the layer together, say.
 
         Args:
             inputs: The inputs' boxes.
@@ -117,6 +120,17 @@ class Operation:
     def local(self, call: OperationCall) -> Tensor:
         """The output's mosaic."""
         raise NotImplementedError
+
+    def calls(self, decided: Any) -> int:
+        """How often the layer is called for a task."""
+        del decided
+        return 1
+
+    def price(self, inputs: Sequence[Area], decided: Any) -> float:
+        """About what `local` costs for all places, in multiply-adds."""
+        del decided
+        rows, columns = inputs[0]
+        return rows.total * columns.total * (self.macs + 3 * MOVE * (self.shape[-1] or 1))
 
 
 # === Pixel by pixel ===
@@ -185,13 +199,18 @@ class Merge(Operation):
             return None  # broadcast over places
         return union(rows), union(columns)
 
+    def decide(self, inputs: Sequence[Area], output: Any, calls: int) -> Any:
+        """The number of an input that has all boxes; None if there is none."""
+        del calls
+        return next((n for n, area in enumerate(inputs) if _same(area, output)), None)
+
     def plan(self, given: OperationBoxes) -> OperationPlan:
-        """The layout of an input that has all boxes, and where the other inputs have its pixels."""
-        layout = next(
-            (layout for layout in given.inputs if _same(layout.area, given.output)), None
-        ) or Layout.row_by_row(given.output)
+        """The layout of the input that has all boxes, and where the others have its pixels."""
+        full = given.decided
+        layout = Layout.row_by_row(given.output) if full is None else given.inputs[full]
         return OperationPlan(
-            layout, [() if own is layout else own.seen_from(layout) for own in given.inputs]
+            layout,
+            [() if n == full else own.seen_from(layout) for n, own in enumerate(given.inputs)],
         )
 
     def local(self, call: OperationCall) -> Mosaic:

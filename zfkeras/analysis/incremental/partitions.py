@@ -96,11 +96,15 @@ class Partition:
         shapes: The zeros around each group's boxes.
         groups: (G,) the group of each line.
         work: The sum of `taps` over the lines.
+        results: Windows of all boxes, …
+        useful: … and how many of them are in the output's.
     """
 
     shapes: tuple[Shape, ...]
     groups: Ints
     work: int
+    results: int
+    useful: int
 
 
 def partition(
@@ -144,6 +148,9 @@ def _partitions(window: Window, lines: list[Reach], skips: bool) -> Iterator[Par
         shape = shape_of(window, group, skips)
         return sum(count[reach] for reach in group) * taps(window, shape, cut(window, shape, group))
 
+    def results(group: list[Reach]) -> int:
+        return sum(count[reach] for reach in group) * max(reach.windows for reach in group)
+
     kinds = list(count)
     members = {k: [reach] for k, reach in enumerate(kinds)}  # of each group, neighbours in size
 
@@ -166,4 +173,6 @@ def _partitions(window: Window, lines: list[Reach], skips: bool) -> Iterator[Par
                 tuple(shape_of(window, group, skips) for group in members.values()),
                 np.array([where[reach] for reach in lines], np.int32),
                 sum(map(work, members.values())),
+                sum(map(results, members.values())),
+                sum(reach.windows for reach in lines),
             )

@@ -1,31 +1,29 @@
 """Operations on a sliding window: convolution and pooling, on whole maps and on mosaics."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from zfkeras.analysis.incremental.axes import Axis
 from zfkeras.analysis.incremental.mosaic import Area, Boxes, Layout, Mosaic, as_list
 from zfkeras.analysis.incremental.operations import (
+    MOVE,
     Operation,
     OperationBoxes,
     OperationCall,
     OperationPlan,
-    Partitions,
     Weights,
 )
 from zfkeras.analysis.incremental.partitions import (
-    Cut,
-    Partition,
-    Shape,
-    cut,
     partition,
-    reaches,
 )
-from zfkeras.regions.windows import Ints, Spans, Window, Windows
+from zfkeras.regions.merging import CALL, WEIGHT
+from zfkeras.regions.windows import Ints, Window, Windows
 from zfkeras.types import Pair, Tensor
 
 Pads = list[list[int]]
@@ -66,8 +64,8 @@ class Sliding(Operation):
         rows, columns = (w.spans(s) for w, s in zip(windows, inputs[0], strict=True))
         return rows, columns
 
-    def partitions(self, inputs: Sequence[Area], output: Any, calls: int) -> Partitions | None:
-        """Groups of boxes of similar size."""
+    def decide(self, inputs: Sequence[Area], output: Any, calls: int) -> Any:
+        """Groups of boxes of similar size, along rows and along columns."""
         windows = self.windows(inputs[0])
         return partition(windows, inputs[0], output, self.weight, self.skips, calls)
 
@@ -78,17 +76,17 @@ class Sliding(Operation):
             self.windows(layout.area),
             layout.area,
             given.output,
-            given.partitions,
+            given.decided,
             given.lines,
             strict=True,
         )
-        rows, columns = (_Axis(self.nearest, *axis) for axis in axes)
+        rows, columns = (Axis(self.nearest, *axis) for axis in axes)
         boxes = self.boxes(layout)
         cuts = [boxes(*pair) for pair in itertools.product(rows.boxes(), columns.boxes())]
         order = rows.row_factors() @ columns.column_factors().T
-        results = rows.results * columns.results
-        if results > _IDLE * order.size:
+        if math.prod(part.results / part.useful for part in given.decided) > _IDLE:
             return OperationPlan(Layout.row_by_row(given.output), (cuts, order.reshape(-1)))
+        results = rows.results * columns.results
         return OperationPlan(Layout.of(given.output, order, results), (cuts, ()))
 
     def boxes(self, layout: Layout) -> Callable[[Boxes, Boxes], Ints]:
@@ -106,7 +104,7 @@ class Sliding(Operation):
             cut: Gives the pixels (n, h, w, C) of boxes.
             call: The call.
         """
-        rows, columns = (partition.shapes for partition in call.partitions)
+        rows, columns = (partition.shapes for partition in call.decided)
         cuts, order = call.index
         of_boxes, results = self.of_boxes(), []
         for shapes, boxes in zip(itertools.product(rows, columns), cuts, strict=True):
@@ -115,90 +113,23 @@ class Sliding(Operation):
         joined = tf.concat(results, 0) if len(results) > 1 else results[0]
         return joined if isinstance(order, tuple) else tf.gather(joined, order)
 
+    def calls(self, decided: Any) -> int:
+        """One for each pair of groups."""
+        return math.prod(len(partition.shapes) for partition in decided)
+
+    def price(self, inputs: Sequence[Area], decided: Any) -> float:
+        """The boxes' taps, what it takes to cut them out, and a price for each call."""
+        rows, columns = decided
+        calls = self.calls(decided) * (CALL + WEIGHT * self.macs)
+        moved = math.prod(spans.total for spans in inputs[0]) * 3 * MOVE * (self.shape[-1] or 1)
+        return float(rows.work * columns.work * self.weight + calls + moved)
+
     def of_boxes(self) -> Callable[[Tensor, Pads], Tensor]:
         """What the operation, without its bias, makes of boxes with zeros around them.
 
         Made once for all groups, so that they share the weights.
         """
         raise NotImplementedError
-
-
-class _Axis:
-    """A window over the spans of some grid lines: index vectors along one axis."""
-
-    def __init__(
-        self,
-        nearest: bool,
-        window: Window,
-        spans: Spans,
-        output: Spans,
-        partition: Partition,
-        lines: Ints,
-    ) -> None:
-        self._nearest = nearest
-        reach = reaches(window, spans, output)
-        self._spans, self._output = spans, output
-        self._origins, _ = window.below(output.start, output.stop)
-        self._shapes = partition.shapes
-        groups = partition.groups[lines]
-        self._members = [np.flatnonzero(groups == k) for k in range(len(partition.shapes))]
-        self._cuts: list[Cut] = [
-            cut(window, shape, [reach[line] for line in members])
-            for shape, members in zip(self._shapes, self._members, strict=True)
-        ]
-
-    @property
-    def results(self) -> int:
-        """Windows of all boxes of all groups."""
-        return sum(
-            box.windows * len(members)
-            for box, members in zip(self._cuts, self._members, strict=True)
-        )
-
-    def boxes(self) -> Iterator[Boxes]:
-        """The boxes of each group."""
-        return itertools.starmap(
-            self._boxes, zip(self._shapes, self._members, self._cuts, strict=True)
-        )
-
-    def _boxes(self, shape: Shape, members: Ints, box: Cut) -> Boxes:
-        rows = (self._origins[members] + shape.lead)[:, None] + np.arange(box.size)
-        rows = rows.astype(np.int32)
-        inside = np.clip(rows, 0, self._spans.length - 1)
-        wanted = inside if self._nearest else rows
-        return Boxes(self._spans.find(members[:, None], wanted), inside)
-
-    def _results(self) -> tuple[Ints, ...]:
-        """For each output row: its group's windows, the first of its box, itself in the box.
-
-        And: the windows of all boxes of its group, of the groups before, of all groups.
-        """
-        windows = np.array([box.windows for box in self._cuts])
-        group_sizes = windows * [len(members) for members in self._members]
-        before = np.cumsum(group_sizes) - group_sizes
-        group, rank = np.zeros((2, len(self._origins)), int)
-        for k, members in enumerate(self._members):
-            group[members], rank[members] = k, np.arange(len(members))
-        lines = self._output.lines
-        group, rank = group[lines], rank[lines]
-        row = self._output.pixels - self._output.start[lines]
-        every = np.full_like(row, group_sizes.sum())
-        return windows[group], rank * windows[group], row, group_sizes[group], before[group], every
-
-    def row_factors(self) -> Ints:
-        """(U, 6): a result's entry is the sum of six products of a factor of its row and column."""
-        windows, first, row, size, before, _ = self._results()
-        return np.stack([before, size, first, windows, row, np.ones_like(row)], 1).astype(np.int32)
-
-    def column_factors(self) -> Ints:
-        """(V, 6), in the order of `row_factors`.
-
-        The result of row y, column x of box (i, j) in the pair of groups (c, d) comes after: all
-        pairs of groups before c; those of c before d; the boxes of rows before i; of row i the
-        boxes before j; of this box the rows before y; and in its row the columns before x.
-        """
-        windows, first, row, size, before, every = self._results()
-        return np.stack([every, before, size, first, windows, row], 1).astype(np.int32)
 
 
 # === The operations ===
@@ -317,10 +248,10 @@ class MapDense(Sliding):
     def area(self, inputs: Sequence[Area]) -> Area | None:
         """None: the output has no places."""
 
-    def partitions(self, inputs: Sequence[Area], output: Any, calls: int) -> Partitions | None:
+    def decide(self, inputs: Sequence[Area], output: Any, calls: int) -> Any:
         """Groups of boxes with about the same rows."""
-        output = super().area(inputs)
-        return super().partitions(inputs, output, calls)
+        del output
+        return super().decide(inputs, super().area(inputs), calls)
 
     def plan(self, given: OperationBoxes) -> OperationPlan:
         """The boxes of each group, and which result is of which place."""

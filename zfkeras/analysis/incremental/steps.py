@@ -1,9 +1,10 @@
 """A walked model as operations."""
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -26,18 +27,31 @@ def operations(steps: Sequence[Step], shapes: Shapes, kept: Container[int]) -> l
         kept: Values that must be made whether or not a step needs them.
     """
     made: list[Operation] = []
-    for inputs, outputs, parts in _links(steps, shapes, kept):
-        for kind, function, arguments in parts[:-1]:  # values that the graph has no number for
+    for link in _links(steps, shapes, kept):
+        inputs, macs, shape = link.inputs, link.macs, shapes[link.outputs[0]]
+        for kind, function, settings in link.parts[:-1]:  # values that the graph has no number for
             output = len(shapes) + len(made)
-            made.append(kind(function=function, inputs=inputs, output=output, **arguments))
-            inputs = (output,)
-        kind, function, arguments = parts[-1]
-        for n, output in enumerate(outputs):
-            made.append(kind(_Nth(function, n), inputs, output, **arguments))
+            made.append(kind(function, inputs, output, shape, macs, **settings))
+            inputs, macs = (output,), 0.0
+        kind, function, settings = link.parts[-1]
+        for n, output in enumerate(link.outputs):
+            made.append(kind(_Nth(function, n), inputs, output, shapes[output], macs, **settings))
     return _folded(made, kept)
 
 
-Link = tuple[tuple[int, ...], tuple[int, ...], list[Stage]]
+class Link(NamedTuple):
+    """A step, or two that are better taken together.
+
+    Attributes:
+        inputs, outputs: Numbers of values.
+        parts: The operations it consists of.
+        macs: Its multiply-adds for each pixel of the output: it uses each kernel weight once.
+    """
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    parts: list[Stage]
+    macs: float
 
 
 def _links(steps: Sequence[Step], shapes: Shapes, kept: Container[int]) -> Iterator[Link]:
@@ -51,10 +65,16 @@ def _links(steps: Sequence[Step], shapes: Shapes, kept: Container[int]) -> Itera
             inputs = makers[between].inputs
             parts = flat_dense(makers[between], step, shapes[inputs[0]])
             if parts:
-                joined[between] = inputs, step.outputs, parts
+                joined[between] = Link(inputs, step.outputs, parts, _kernel_weights(step))
     for step in steps:
         if step.outputs[0] not in joined:
-            yield joined.get(step.inputs[0], (step.inputs, step.outputs, stages(step, shapes)))
+            alone = Link(step.inputs, step.outputs, stages(step, shapes), _kernel_weights(step))
+            yield joined.get(step.inputs[0], alone)
+
+
+def _kernel_weights(step: Step) -> float:
+    weights = getattr(step.operation, "weights", ())
+    return float(sum(math.prod(w.shape) for w in weights if "kernel" in w.name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +147,9 @@ def single_map(made: Sequence[Operation], channel: Tensor) -> list[Operation] | 
         return None
     taps = last.size[0] * last.size[1]
     between = 1 + max(operation.output for operation in made)
-    products = TapProducts(last.function, last.inputs, between, last.kernel, channel)
+    products = TapProducts(
+        last.function, last.inputs, between, last.shape, float(taps), last.kernel, channel
+    )
     fields = {f.name: getattr(last, f.name) for f in dataclasses.fields(last)}
     one_tap_each = np.eye(taps, dtype=np.float32).reshape(*last.size, taps, 1)
     fields |= {"inputs": (between,), "kernel": lambda: one_tap_each, "weight": float(taps)}

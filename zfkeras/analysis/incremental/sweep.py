@@ -1,8 +1,4 @@
-"""The occluder's sweep over an image: planned once for a model, run for any image.
-
-It runs operation by operation, not as a graph: there are few, each on the pixels of many places,
-so that a graph would take longer to make than it could spare.
-"""
+"""The occluder's sweep over an image: planned and traced once for a model, run for any image."""
 
 import math
 from collections.abc import Sequence
@@ -13,13 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from zfkeras.analysis.incremental.costs import CALL, STEP, places_at_a_time, whole_price
 from zfkeras.analysis.incremental.mosaic import Area, Boxes, Layout, Mosaic, as_list, place_sums
 from zfkeras.analysis.incremental.operations import (
     Operation,
     OperationBoxes,
     OperationCall,
     OperationPlan,
-    Partitions,
     summed_by_place,
 )
 from zfkeras.analysis.incremental.steps import operations, single_map
@@ -47,22 +43,27 @@ class Clean(NamedTuple):
     channel: int
 
 
-class Task(NamedTuple):
-    """Places that are computed at a time, and the index vectors for them.
+class Plan(NamedTuple):
+    """Index vectors for the places of a task.
 
     Attributes:
-        lines: The places.
         pixels: Of each mosaic, which pixels of its map it has.
         steps: The index of each local operation, by its output.
         whole: Of each mosaic that is needed as whole maps, where their pixels are.
         sums: Where the pixels of the layer that is summed up belong.
     """
 
-    lines: Lines
     pixels: Values
     steps: Values
     whole: Values
     sums: Any
+
+
+class Task(NamedTuple):
+    """Places that are computed at a time."""
+
+    lines: Lines
+    plan: Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +78,8 @@ class _Local:
 class Sweep:
     """An occluder that sweeps over images while a net looks on.
 
-    Keep the object for further images: planning takes a part of a second. The weights are those
-    that the model has when an image is looked at.
+    Keep the object for further images: planning and tracing take about a second. The weights are
+    those that the model has when an image is looked at.
 
     Args:
         model: Functional or Sequential model of (N, H, W, C) images.
@@ -117,7 +118,6 @@ class Sweep:
         self._channel = tf.Variable(0, trainable=False)
         single = None if scores else single_map(self._operations, self._channel)
         self._operations, self._is_single = single or self._operations, single is not None
-        self._last_reader = {i: op for op in self._operations for i in op.inputs}
         hidden = [
             _hidden(centres, size, length)
             for centres, size, length in zip((rows, columns), patch_size, image_size, strict=True)
@@ -126,13 +126,17 @@ class Sweep:
         self.grid = len(rows), len(columns)
         self._locals, self._areas = _route(self._operations, self._image_area)
         self._converted = self._values_to_convert()
-        self._sizes = self._count_numbers(graph.shapes, image_size)
-        self._most = self._places_at_a_time(batch_size)
-        self._partitions = self._partition()
+        self._image = (*image_size, graph.shapes[IMAGES][-1] or 1)
+        self._most = places_at_a_time(
+            self._operations, self._areas, self._converted, self._image, batch_size
+        )
+        self._decided = self._decide()
+        self._traced: Any = None
 
     def tasks(self, lines: Lines | None = None) -> list[Task]:
         """Tasks for the crossings of some grid lines, or of all; good for any image."""
-        return [self._plan(part) for part in self._parts(lines or self._every_line())]
+        parts = self._parts(lines or self._every_line())
+        return [Task(part, self._plan(part)) for part in parts]
 
     def clean(self, image: Floats, channel: int = 0) -> Clean:
         """What the tasks need to know of an image (H, W, C), and of the map to be summed up."""
@@ -151,12 +155,33 @@ class Sweep:
             The model's outputs (I, J, classes) and the map's sums (I, J), each None if unwanted.
         """
         self._channel.assign(clean.channel)
-        scores, sums = self._run(task, clean, tf.constant(np.array(fill, np.float32, ndmin=3)))
+        shown = tf.constant(np.array(fill, np.float32, ndmin=3))
+        arguments = clean.maps, shown, task.plan
+        if self._traced is None:
+            self._traced = tf.function(self._run, _specs(arguments), autograph=False)
+        scores, sums = self._traced(*arguments)
         shape = [len(lines) for lines in task.lines]
         return (
             None if scores is None else np.reshape(scores, (*shape, -1)),
             None if sums is None else np.reshape(sums, shape),
         )
+
+    def price(self) -> tuple[float, float]:
+        """About what it takes for each image and once before the first, in multiply-adds."""
+        local = sum(
+            step.operation.price(step.inputs, self._decided[value])
+            for value, step in self._locals.items()
+        )
+        whole = [op for op in self._operations if op.output not in self._locals]
+        places = math.prod(self.grid)
+        each = self.plain_price() + local + places * whole_price(whole, self._image)
+        calls = sum(s.operation.calls(self._decided[value]) for value, s in self._locals.items())
+        start = STEP * len(self._operations) + CALL * calls
+        return each, start if self._traced is None else 0.0
+
+    def plain_price(self) -> float:
+        """About what it takes to run the net on one image."""
+        return whole_price(self._operations, self._image)
 
     # === Planning ===
 
@@ -170,37 +195,6 @@ class Sweep:
         needed = {i for op in whole for i in op.inputs} | {self._scores}
         return [value for value in self._areas if value in needed]
 
-    def _count_numbers(
-        self, shapes: Sequence[tuple[int | None, ...]], image_size: tuple[int, int]
-    ) -> dict[int, float]:
-        """About how many numbers each value has for one image; as large as it where not known."""
-        numbers: dict[int, float] = {
-            value: math.prod(image_size[0] if size is None else size for size in shape[1:])
-            for value, shape in enumerate(shapes)
-        }
-        for operation in reversed(self._operations):  # a layer's parts are taken to be like it
-            for value in operation.inputs:
-                numbers.setdefault(value, numbers.get(operation.output, 0))
-        for value, area in self._areas.items():
-            depth = shapes[value][-1] if value < len(shapes) else None
-            if depth is not None:
-                numbers[value] = math.prod(spans.length for spans in area) * depth
-        return numbers
-
-    def _places_at_a_time(self, batch_size: int) -> int:
-        """How many places need about the memory of `batch_size` whole images."""
-        whole = {
-            value: self._sizes[value]
-            for value in [IMAGES, *(operation.output for operation in self._operations)]
-            if value in self._sizes
-        }
-        places = [
-            size * _largest_share(self._areas[value]) if value in self._areas else size
-            for value, size in whole.items()
-        ]
-        places += [whole[value] for value in self._converted]
-        return max(1, int(batch_size * max(whole.values()) / max(places)))
-
     def _parts(self, lines: Lines) -> list[Lines]:
         """Lines in parts with at most so many crossings."""
         rows, columns = lines
@@ -212,15 +206,15 @@ class Sweep:
             for other in np.array_split(columns, across)
         ]
 
-    def _partition(self) -> dict[int, Partitions | None]:
+    def _decide(self) -> Values:
         calls = len(self._parts(self._every_line()))
         return {
-            value: step.operation.partitions(step.inputs, step.output, calls)
+            value: step.operation.decide(step.inputs, step.output, calls)
             for value, step in self._locals.items()
         }
 
-    def _plan(self, lines: Lines) -> Task:
-        """Places and the index vectors for them, as tensors."""
+    def _plan(self, lines: Lines) -> Plan:
+        """The index vectors of a task as tensors."""
         layouts = {IMAGES: Layout.row_by_row(_take(self._image_area, lines))}
         steps: Values = {}
         for value, step in self._locals.items():
@@ -228,7 +222,7 @@ class Sweep:
                 [layouts[i] for i in step.operation.inputs],
                 None if step.output is None else _take(step.output, lines),
                 lines,
-                self._partitions[value],
+                self._decided[value],
             )
             plan: OperationPlan = step.operation.plan(given)
             steps[value] = plan.index
@@ -240,7 +234,7 @@ class Sweep:
             {value: _every_pixel(layouts[value]) for value in self._converted},
             summed_by_place(layouts[self._layer]) if self._layer in layouts else (),
         )
-        return Task(lines, *tf.nest.map_structure(tf.constant, indices))
+        return Plan(*tf.nest.map_structure(tf.constant, indices))
 
     # === Running ===
 
@@ -251,30 +245,30 @@ class Sweep:
             values[operation.output] = operation.whole(*(values[i] for i in operation.inputs))
         return {v: x for v, x in values.items() if v in self._areas or v in self._locals}
 
-    def _run(self, task: Task, clean: Clean, fill: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        channel = 0 if self._is_single else self._channel
-        mosaics, whole = self._run_operations(task, clean.maps, fill)
+    def _run(self, clean: Values, fill: Tensor, plan: Plan) -> tuple[Tensor | None, Tensor | None]:
+        channel = tf.constant(0) if self._is_single else self._channel
+        mosaics, whole = self._run_operations(clean, fill, plan)
         scores = None if self._scores is None else whole[self._scores]
         if self._layer is None:
             return scores, None
         if self._layer in mosaics:
             change = tf.gather(mosaics[self._layer].change, [channel], axis=1)
-            before = tf.reduce_sum(tf.gather(clean.maps[self._layer], channel, axis=-1))
-            return scores, before + place_sums(change, *task.sums)[:, 0]
+            before = tf.reduce_sum(tf.gather(clean[self._layer], channel, axis=-1))
+            return scores, before + place_sums(change, *plan.sums)[:, 0]
         maps = tf.gather(whole[self._layer], channel, axis=-1)
         return scores, tf.reduce_sum(maps, list(range(1, maps.shape.rank)))
 
     def _run_operations(
-        self, task: Task, clean: Values, fill: Tensor
+        self, clean: Values, fill: Tensor, plan: Plan
     ) -> tuple[dict[int, Mosaic], Values]:
         """The values that are wanted, as mosaics or as whole maps (places, …)."""
-        painted = _painted(fill, task.pixels[IMAGES])
-        mosaics = {IMAGES: Mosaic(clean[IMAGES], task.pixels[IMAGES], values=painted)}
+        painted = _painted(fill, plan.pixels[IMAGES])
+        mosaics = {IMAGES: Mosaic(clean[IMAGES], plan.pixels[IMAGES], values=painted)}
         whole: Values = {}
 
         def converted(value: int) -> Tensor:
             if value not in whole:
-                whole[value] = mosaics[value].values_at(task.whole[value])
+                whole[value] = mosaics[value].values_at(plan.whole[value])
             return whole[value]
 
         for operation in self._operations:
@@ -285,24 +279,28 @@ class Sweep:
                 call = OperationCall(
                     [mosaics[i] for i in operation.inputs],
                     clean[value],
-                    task.pixels.get(value),
-                    task.steps[value],
-                    self._partitions[value],
+                    plan.pixels.get(value),
+                    plan.steps[value],
+                    self._decided[value],
                 )
                 (whole if step.output is None else mosaics)[value] = operation.local(call)
-            for done in {i for i in operation.inputs if self._last_reader[i] is operation}:
-                if done not in (self._layer, self._scores):
-                    mosaics.pop(done, None), whole.pop(done, None)
         if self._scores in mosaics:
             converted(self._scores)
         return mosaics, whole
 
 
 def _painted(fill: Tensor, pixels: Tensor) -> Tensor:
-    """The mosaic (M, C) of what the occluder shows: a colour, or a picture of the image's size."""
-    if fill.shape[:2] == (1, 1):
-        return tf.broadcast_to(fill[0], [tf.size(pixels), fill.shape[-1]])
-    return tf.gather(as_list(fill), pixels)
+    """The mosaic (M, C) of what the occluder shows; a colour is a picture of one pixel."""
+    shown = as_list(fill)
+    return tf.gather(shown, tf.minimum(pixels, tf.shape(shown)[0] - 1))
+
+
+def _specs(arguments: Any) -> Any:
+    """The signature of any task's arguments: index vectors and what is shown have any size."""
+    clean, fill, plan = tf.nest.map_structure(tf.type_spec_from_value, arguments)
+    fill = tf.TensorSpec([None, None, fill.shape[-1]], fill.dtype)
+    plan = tf.nest.map_structure(lambda s: tf.TensorSpec([None] * s.shape.rank, s.dtype), plan)
+    return clean, fill, plan
 
 
 def _hidden(centres: Ints, size: int, length: int) -> Spans:
@@ -338,12 +336,6 @@ def _share(area: Area) -> float:
 def _take(area: Area, lines: Lines) -> Area:
     rows, columns = (spans.take(part) for spans, part in zip(area, lines, strict=True))
     return rows, columns
-
-
-def _largest_share(area: Area) -> float:
-    """The share of the map that the largest box covers."""
-    rows, columns = (spans.sizes.max() / spans.length for spans in area)
-    return rows * columns
 
 
 def _every_pixel(layout: Layout) -> Ints:
