@@ -17,7 +17,8 @@ import zfkeras as zf
 from zfkeras.analysis.incremental import coarse, partitions, run
 from zfkeras.analysis.incremental.layers import stages
 from zfkeras.analysis.incremental.operations import Operation
-from zfkeras.analysis.incremental.sweep import Lines, Sweep
+from zfkeras.analysis.incremental.planning import Lines
+from zfkeras.analysis.incremental.sweep import Sweep
 from zfkeras.analysis.painting import centres, occlude
 from zfkeras.graph.walking import walk
 from zfkeras.regions.windows import Spans, Window, Windows
@@ -286,11 +287,13 @@ def test_random_chains(plan, size, patch, data):
 def test_only_the_boxes_are_computed():
     model = finished(vgg_body, (64, 60, 3))
     sweep = Sweep(model, (64, 60), centres(64, 8, 4), centres(60, 8, 4), (8, 8))
-    kinds = [type(step.operation).__name__ for step in sweep._locals.values()]
+    kinds = [type(step.operation).__name__ for step in sweep.planner.locals.values()]
     assert kinds.count("Convolution") == 5
-    rows, columns = next(iter(sweep._areas.values()))
+    rows, columns = next(iter(sweep.planner.areas.values()))
     assert rows.sizes.max() == columns.sizes.max() == 8
-    for (a, b), name in zip(sweep._areas.values(), "image rescaled conv".split(), strict=False):
+    for (a, b), name in zip(
+        sweep.planner.areas.values(), "image rescaled conv".split(), strict=False
+    ):
         assert a.sizes.max() <= 10, name
         assert b.sizes.max() <= 10, name
 
@@ -379,7 +382,7 @@ pixels = keras.Input((28, 28, 3))
 x = keras.layers.Conv2D(512, 1)(pixels)
 x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(512, 3, padding="same")(x))
 sweep = Sweep(keras.Model(pixels, x), (28, 28), *[centres(28, 9, 1)] * 2, (9, 9), batch_size=1)
-partitions = [p for p in sweep._decided.values() if isinstance(p, tuple)]
+partitions = [p for p in sweep.planner.decided.values() if isinstance(p, tuple)]
 print(max(len(rows.shapes) * len(columns.shapes) for rows, columns in partitions))
 clean = sweep.clean(np.zeros((28, 28, 3), np.float32))
 before = peak()
@@ -397,6 +400,29 @@ def test_no_call_keeps_a_copy_of_the_weights():
     calls, kilobytes = map(int, run.stdout.split())
     assert calls == 25
     assert kilobytes < 200e3
+
+
+@pytest.mark.parametrize("batch_size", [64, 2])
+def test_a_sweep_inside_another_graph(batch_size):
+    """Traced with the image, the map and the colour unknown; in one task or in several."""
+    model = finished(vgg_body)
+    image, other = some_images(model, 2)
+    sweep = Sweep(
+        model, (41, 30), centres(41, 9, 5), centres(30, 9, 5), (9, 9), "last", True, batch_size
+    )
+    assert (len(sweep.tasks()) > 1) == (batch_size == 2)
+    traced = tf.function(sweep.tensors, autograph=False)
+    for photo, channel, grey in ((image, 0, 128.0), (other, 2, 7.0)):
+        scores, sums = traced(tf.constant(photo), tf.constant(channel), tf.fill([1, 1, 3], grey))
+        clean, fill = sweep.clean(photo, channel), np.full(3, grey, np.float32)
+        for task in sweep.tasks():
+            expected, total = sweep.run(task, clean, fill)
+            at = np.ravel_multi_index(np.ix_(*task.lines), sweep.grid).ravel()
+            np.testing.assert_allclose(
+                scores.numpy()[at], expected.reshape(-1, CLASSES), rtol=1e-4, atol=1e-5
+            )
+            np.testing.assert_allclose(sums.numpy()[at], total.ravel(), rtol=1e-4)
+    assert traced.experimental_get_tracing_count() == 1
 
 
 # === Coarse to fine ===

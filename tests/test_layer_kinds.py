@@ -254,7 +254,7 @@ def check_occlusion(model, images, name, letters):
     spread = np.ptp(plain.probabilities)
     np.testing.assert_allclose(fast.probabilities, plain.probabilities, atol=1e-4 * spread)
     sweep = Sweep(model, (17, 14), centres(17, 4, 3), centres(14, 3, 3), (4, 3))
-    made_locally = {name for name, i in walk(model).names.items() if i in sweep._locals}
+    made_locally = {name for name, i in walk(model).names.items() if i in sweep.planner.locals}
     layer = the_step(model, name).path
     assert (layer in made_locally) == ("O" in letters)
 

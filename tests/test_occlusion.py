@@ -594,6 +594,81 @@ def test_plans_are_kept_and_follow_the_weights(images, method, monkeypatch):
         np.testing.assert_allclose(other.probabilities, expected, atol=1e-5)
 
 
+def test_the_faster_method_is_taken():
+    """The incremental one where small boxes change in large maps, from some places on."""
+    pixels = keras.Input((96, 90, 3))
+    x = keras.layers.Conv2D(32, 3, padding="same", activation="relu")(pixels)
+    for _ in range(3):
+        x = keras.layers.Conv2D(32, 3, padding="same", activation="relu")(x)
+    deep = keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(x))
+    images = np.random.default_rng(1).uniform(0, 255, (8, 96, 90, 3)).astype("float32")
+    assert occlusion(deep, images, 9, 9, softmax=False).method == "incremental"
+    assert occlusion(deep, images[:1], 90, 90, softmax=False).method == "plain"
+    dense = keras.Sequential(
+        [keras.Input((96, 90, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
+    assert occlusion(dense, images[:1], 30, 30).method == "plain"
+
+
+def test_what_cannot_be_walked_is_looked_at_plainly(images):
+    class Own(keras.Model):
+        def call(self, x):
+            return keras.ops.mean(x, (1, 2))
+
+    found = occlusion(Own(), images, 5, 4, scores="raw")
+    assert found.method == "plain"
+
+
+def test_results_say_how_they_were_found(model, images, tmp_path):
+    for method in ("plain", "incremental", "coarse"):
+        found = occlusion(model, images, 5, 4, method=method)
+        assert Occlusion.load(found.save(tmp_path / "found.npz")).method == method
+        assert found.border == "cover"
+
+
+@pytest.mark.parametrize("method", ["plain", "incremental"])
+def test_inside_the_occluder_lies_wholly_on_the_image(model, images, method):
+    """The grid of other tools: windows from the upper left corner on."""
+    options = {"fill_value": 90, "softmax": False, "method": method}
+    found = occlusion(model, images, (5, 4), (4, 3), border="inside", **options)
+    tops, lefts = range(0, HEIGHT - 4, 4), range(0, WIDTH - 3, 3)
+    hidden = np.stack([images] * len(tops) * len(lefts)).astype("float32")
+    hidden = hidden.reshape(len(tops), len(lefts), *images.shape)
+    for i, top in enumerate(tops):
+        for j, left in enumerate(lefts):
+            hidden[i, j, :, top : top + 5, left : left + 4] = 90
+    expected = model.predict(hidden.reshape(-1, *images.shape[1:]), verbose=0)
+    expected = expected.reshape(*hidden.shape[:3], -1).transpose(2, 0, 1, 3)
+    expected = np.take_along_axis(expected, found.classes[:, None, None], 3)
+    np.testing.assert_allclose(found.probabilities, expected, atol=1e-5)
+    never = np.ones((HEIGHT, WIDTH), bool)
+    never[: max(tops) + 5, : max(lefts) + 4] = False
+    assert never.any()
+    heat = found.heat_map()
+    np.testing.assert_array_equal(
+        heat[:, never], np.repeat(found.baseline_response[:, None], never.sum(), 1)
+    )
+    assert np.isnan(found.heat_map(found.response)[:, never]).all()
+    assert np.isfinite(heat).all()
+    assert found.border == "inside"
+
+
+def test_an_occluder_that_does_not_fit_inside(model, images):
+    with pytest.raises(ValueError, match=r"at most 13 with border='inside'.*patch_size=14"):
+        occlusion(model, images, 14, 4, border="inside")
+    with pytest.raises(ValueError, match="one of cover, inside.*border='over'"):
+        occlusion(model, images, 5, 4, border="over")
+
+
+def test_no_call_is_traced_anew(model, images, caplog):
+    """Whatever the number of images: TensorFlow warns of what is traced again and again."""
+    for count in (1, 3, 2, 1, 2, 3, 1, 3, 2, 1, 2, 3):
+        photos = np.repeat(images, 2, axis=0)[:count]
+        for method in ("plain", "incremental"):
+            occlusion(model, photos, 5, 4, method=method, layer="conv2", top_others=0)
+    assert "retracing" not in caplog.text
+
+
 @pytest.mark.parametrize("method", ["plain", "incremental"])
 def test_an_occluder_takes_images_of_any_size_that_the_model_takes(method, rng):
     pixels = keras.Input((None, None, 3))

@@ -194,7 +194,7 @@ class Occluder:
         sweep = self._sweep(images.shape[1:3], rows, columns)
         each, start = sweep.price()
         places = len(rows) * len(columns)
-        is_less = start + len(images) * each < len(images) * places * sweep.plain_price()
+        is_less = start + len(images) * each < len(images) * places * sweep.planner.plain_price()
         return "incremental" if is_less else "plain"
 
     def _plain(self) -> PlainSweep:

@@ -65,7 +65,7 @@ def occlude(
     patch = options.numbers("--patch-size", patch_size)
     steps = options.numbers("--strides", strides)
     fill = options.colour(fill_value)
-    asked = head.asked if scores else head.unasked()
+    scored = head.asked if scores else head.unasked()
     load_tensorflow()
     from zfkeras.analysis.occlusion import occlusion
     from zfkeras.analysis.painting import a_fifth, a_grid
@@ -74,15 +74,14 @@ def occlude(
 
     net, files = loader.load(model), files_of(images)
     pictures = gathered(images, net, fit)
-    size = pictures.shape[1:3]
     names = head.class_names(net, model) if scores else None
     beside = files if others is None else files_of([others])
     pool = pictures if others is None else gathered([others], net, fit)
     found = occlusion(
         net,
         pictures,
-        patch_size=a_fifth(size) if patch is None else patch,
-        strides=a_grid(size) if steps is None else steps,
+        patch_size=a_fifth(pictures.shape[1:3]) if patch is None else patch,
+        strides=a_grid(pictures.shape[1:3]) if steps is None else steps,
         fill_value=fill,
         layer=layer or default_layer(net, head.output_name),
         classes=watch,
@@ -90,16 +89,16 @@ def occlude(
         border=border,
         batch_size=batch_size,
         progress=not as_json,
-        **asked,
+        **scored,
         others=None if others is None else pool,
         rules=open_rules(rules),
     )
     arrays = found.save(output / "occlusion.npz")
     places = [output / f"{stem}-occlusion.png" for stem in stems(files)]
-    drawn = save_all(found, pictures, pool, places, names)
+    drawn = zip(files, save_all(found, pictures, pool, places, names), strict=True)
     told = [
         {"image": str(file), "arrays": str(arrays)} | _summary(found, number, names, beside, *paths)
-        for number, (file, paths) in enumerate(zip(files, drawn, strict=True))
+        for number, (file, paths) in enumerate(drawn)
     ]
     say_each(told, as_json, _lines)
 

@@ -10,7 +10,8 @@ product of a span of rows and a span of columns. The pixels of all boxes of a ma
 * `operations`, `sliding`, `single_map`: what operations do to whole maps and to mosaics.
 * `layers`: which Keras layers are which operations.
 * `steps`: a walked model as operations; `costs`: what they cost.
-* `sweep`: one sweep of the occluder over one image, planned once.
+* `planning`: which operations run on which boxes, task by task.
+* `sweep`: one sweep of the occluder over one image.
 * `coarse`: which places to look at, if not all.
 * `run`: the sweeps over all images.
 """

@@ -8,7 +8,8 @@ import numpy as np
 from tqdm import tqdm
 
 from zfkeras.analysis.incremental import coarse
-from zfkeras.analysis.incremental.sweep import Lines, Sweep, Task
+from zfkeras.analysis.incremental.planning import Lines, Task
+from zfkeras.analysis.incremental.sweep import Sweep
 from zfkeras.analysis.plain_sweep import Request
 
 STEP = 3  # grid lines from one coarse line to the next
