@@ -192,9 +192,8 @@ class Occluder:
         if plain.predictor.graph is None or tf.config.list_logical_devices("GPU"):
             return "plain"
         sweep = self._sweep(images.shape[1:3], rows, columns)
-        each, start = sweep.price()
-        places = len(rows) * len(columns)
-        is_less = start + len(images) * each < len(images) * places * sweep.planner.plain_price()
+        places = len(images) * len(rows) * len(columns)
+        is_less = sweep.price(len(images)) < places * sweep.planner.plain_price()
         return "incremental" if is_less else "plain"
 
     def _plain(self) -> PlainSweep:

@@ -48,9 +48,15 @@ class PlainSweep:
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
         self._traced: dict[tuple[int, ...], Callable] = {}
+        self._images = 0  # that were looked at
 
     def whole_images(self, images: Floats, batch_size: int) -> Seen:
         """What the net tells of images as they are."""
+        size = images.shape[1:]
+        self._images += len(images)
+        if self._images == 1 and size not in self._traced:  # a graph would take longer to make
+            scores, sums = self._told(tf.constant(images))
+            return _as_arrays(scores, sums)
         nowhere = np.zeros(len(images), np.int64)
         clear = np.zeros((len(images), 1, 1, images.shape[-1]), np.float32)
         places = np.arange(len(images)), nowhere, nowhere
@@ -117,8 +123,7 @@ class PlainSweep:
             some = slice(image[0], image[-1] + 1)  # the only images that have to be handed over
             where = image - image[0], row, column, *map(np.int32, patch)
             seen = look(images[some], fill[some], *where)
-            scores, sums = (None if x is None else x.numpy() for x in seen)
-            yield scores, sums
+            yield _as_arrays(*seen)
 
     def _traced_for(self, size: tuple[int, ...]) -> Callable:
         if size not in self._traced:
@@ -141,7 +146,10 @@ class PlainSweep:
         hidden = occlude(
             tf.gather(images, image), row, column, (height, width), tf.gather(fill, image)
         )
-        scores, layers = self.predictor.tensors(tf.ensure_shape(hidden, (None, *images.shape[1:])))
+        return self._told(tf.ensure_shape(hidden, (None, *images.shape[1:])))
+
+    def _told(self, images: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        scores, layers = self.predictor.tensors(images)
         return scores, _total(layers[0]) if layers else None
 
 
@@ -163,6 +171,10 @@ def plain_sweep(
 def _total(maps: Tensor) -> Tensor:
     """The sum of each map; a dense layer's units are maps of one place."""
     return tf.reduce_sum(maps, axis=list(range(1, maps.shape.rank - 1)))
+
+
+def _as_arrays(scores: Tensor | None, sums: Tensor | None) -> Seen:
+    return None if scores is None else scores.numpy(), None if sums is None else sums.numpy()
 
 
 def _joined(parts: tuple[Floats | None, ...]) -> Floats | None:

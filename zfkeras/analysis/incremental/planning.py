@@ -85,6 +85,7 @@ class Planner:
         areas: The boxes of the values that are mosaics.
         converted: The mosaics that are needed as whole maps, too.
         decided: What each local operation decided for all tasks.
+        last_reads: The values that nobody reads after an operation, and nobody asked for.
     """
 
     def __init__(
@@ -103,14 +104,19 @@ class Planner:
         self.converted = self._values_to_convert()
         self._most = places_at_a_time(operations, self.areas, self.converted, image, batch_size)
         self.decided = self._decide()
+        last = {value: operation for operation in operations for value in operation.inputs}
+        self.last_reads: dict[Operation, list[int]] = {operation: [] for operation in operations}
+        for value, operation in last.items():
+            if value not in (scores, summed):
+                self.last_reads[operation].append(value)
 
     def tasks(self, lines: Lines | None = None) -> list[Task]:
         """Tasks for the crossings of some grid lines, or of all; good for any image."""
         parts = self._parts(lines or self._every_line())
         return [Task(part, self._plan(part)) for part in parts]
 
-    def price(self) -> tuple[float, float]:
-        """About what it takes for each image and once before the first, in multiply-adds."""
+    def price(self, images: int, needs_graph: bool) -> float:
+        """About what it takes for some images, in multiply-adds."""
         local = sum(
             step.operation.price(step.inputs, self.decided[value])
             for value, step in self.locals.items()
@@ -119,8 +125,9 @@ class Planner:
         places = math.prod(self.grid)
         each = self.plain_price() + local + places * whole_price(whole, self._image)
         calls = sum(s.operation.calls(self.decided[value]) for value, s in self.locals.items())
-        start = STEP * len(self.operations) + CALL * calls
-        return each, start
+        graph = STEP * len(self.operations) + CALL * calls
+        # To plan and to run each call for the first time takes about a quarter of it, too.
+        return images * each + graph * (1.25 if needs_graph else 0.25)
 
     def plain_price(self) -> float:
         """About what it takes to run the net on one image."""

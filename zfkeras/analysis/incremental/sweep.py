@@ -1,5 +1,6 @@
 """The occluder's sweep over an image: planned and traced once for a model, run for any image."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -76,6 +77,7 @@ class Sweep:
             batch_size,
         )
         self._traced: Any = None
+        self._images = 0
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -86,14 +88,15 @@ class Sweep:
         """Tasks for the crossings of some grid lines, or of all; good for any image."""
         return self.planner.tasks(lines)
 
-    def price(self) -> tuple[float, float]:
-        """About what it takes for each image and before the first, in multiply-adds."""
-        each, start = self.planner.price()
-        return each, start if self._traced is None else 0.0
+    def price(self, images: int) -> float:
+        """About what it takes for some images, in multiply-adds."""
+        needs_graph = self._traced is None and self._images + images > 1
+        return self.planner.price(images, needs_graph)
 
     def clean(self, image: Floats, channel: int = 0) -> Clean:
         """What the tasks need to know of an image (H, W, C), and of the map to be summed up."""
         self._channel.assign(channel)
+        self._images += 1
         return Clean(self._run_clean(tf.constant(image[None])), channel)
 
     def run(self, task: Task, clean: Clean, fill: Floats) -> tuple[Floats | None, Floats | None]:
@@ -110,14 +113,18 @@ class Sweep:
         self._channel.assign(clean.channel)
         shown = tf.constant(np.array(fill, np.float32, ndmin=3))
         arguments = clean.maps, self._number_of(clean.channel), shown, task.plan
-        if self._traced is None:
-            self._traced = tf.function(self._run, _specs(arguments), autograph=False)
-        scores, sums = self._traced(*arguments)
+        scores, sums = self._runner(arguments)(*arguments)
         shape = [len(lines) for lines in task.lines]
         return (
             None if scores is None else np.reshape(scores, (*shape, -1)),
             None if sums is None else np.reshape(sums, shape),
         )
+
+    def _runner(self, arguments: Any) -> Callable[..., tuple[Tensor | None, Tensor | None]]:
+        """What runs tasks: a graph, which takes half a second to make, from the second image on."""
+        if self._images > 1 and self._traced is None:
+            self._traced = tf.function(self._run, _specs(arguments), autograph=False)
+        return self._run if self._traced is None else self._traced
 
     def tensors(
         self, image: Tensor, channel: Tensor, fill: Tensor
@@ -178,7 +185,8 @@ class Sweep:
 
         def converted(value: int) -> Tensor:
             if value not in whole:
-                whole[value] = mosaics[value].values_at(plan.whole[value])
+                maps = mosaics[value].values_at(plan.whole[value])
+                whole[value] = tf.ensure_shape(maps, [None, *mosaics[value].clean.shape[1:]])
             return whole[value]
 
         for operation in self.planner.operations:
@@ -194,6 +202,8 @@ class Sweep:
                     self.planner.decided[value],
                 )
                 (whole if step.output is None else mosaics)[value] = operation.local(call)
+            for read in self.planner.last_reads[operation]:  # or they would stay until the end
+                mosaics.pop(read, None), whole.pop(read, None)
         if self._scores in mosaics:
             converted(self._scores)
         return mosaics, whole
