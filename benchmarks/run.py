@@ -177,7 +177,7 @@ def cpu(task):
 
 
 def measure(name, rounds):
-    """One case in this process: seconds of the first call, and of later calls and what is beside."""
+    """One case in this process: seconds of the first call, of later calls, of what is beside."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
