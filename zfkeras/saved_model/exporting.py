@@ -22,6 +22,7 @@ from zfkeras.fitting import TESTED, check_fit
 from zfkeras.graph.feature_layers import default_layer
 from zfkeras.graph.heads import checked_scores
 from zfkeras.graph.predictor import Predictor
+from zfkeras.saved_model import pictures
 from zfkeras.saved_model.publishing import publish, staged
 from zfkeras.saved_model.signature import Signature
 from zfkeras.saved_model.signatures import Settings, signatures
@@ -248,8 +249,10 @@ def _save(
             (Path(folder) / name).write_text(text, encoding="utf-8")
         root.files = [tf.saved_model.Asset(str(Path(folder) / name)) for name in files]
         functions: Json = {}
+        shape = picture_shape(model)
+        read = pictures.reader(shape, settings.scale, settings.fit)
         for signature in answered:
-            functions |= signature.served(picture_shape(model), settings.scale, settings.fit)
+            functions |= signature.served(shape, read)
         functions["serving_default"] = functions[answered[0].name]
         tf.saved_model.save(root, str(path), signatures=functions)
 

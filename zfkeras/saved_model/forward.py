@@ -16,7 +16,7 @@ class Forward:
     def __init__(self, predictor: Predictor, shape: tuple[int, int, int]) -> None:
         self.predictor = predictor
         pixels = tf.TensorSpec([None, *shape], tf.float32)
-        self.some = tf.function(self._some, input_signature=[pixels])
+        self.some = tf.function(self._some, input_signature=[pixels], autograph=False)
 
     def __call__(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores [N, classes] and totals [N, maps] of any number of images, even none."""

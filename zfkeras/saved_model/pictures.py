@@ -1,5 +1,7 @@
 """Pictures inside the exported graph: encoded bytes to pixels and back."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -9,6 +11,16 @@ from zfkeras.image import colour_map
 
 # Of one picture in a request, before it is decoded: as float32 for resizing it takes 400 MB.
 MAX_PIXELS = 2**25
+
+
+def reader(
+    shape: tuple[int, int, int], scale: float, fit: str
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """`read` with these settings, traced once for all signatures: decoding is a large graph."""
+    spec = tf.TensorSpec([None], tf.string)
+    return tf.function(
+        lambda image_bytes: read(image_bytes, shape, scale, fit), [spec], autograph=False
+    )
 
 
 def read(

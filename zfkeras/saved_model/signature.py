@@ -36,31 +36,28 @@ class Signature:
     examples: Sequence[Mapping[str, Any]] = ({},)
 
     def served(
-        self, shape: tuple[int, int, int], scale: float, fit: str = "crop"
+        self, shape: tuple[int, int, int], read: Callable[[tf.Tensor], tf.Tensor]
     ) -> dict[str, Function]:
         """Both ways to ask, by name, for a net of images of a shape (height, width, channels).
 
         Args:
             shape: Of the images.
-            scale: Of `zfkeras.image.fit`, for encoded pictures.
-            fit: How these are brought to the size.
+            read: Makes images of encoded pictures; a `pictures.reader`.
         """
         pixels = tf.TensorSpec([None, *shape], tf.float32, name="pixels")
-        traced = tf.function(self.function, input_signature=[pixels, *self.inputs])
+        traced = _traced(self.function, pixels, *self.inputs)
 
         def of_pictures(image_bytes: tf.Tensor, *values: tf.Tensor) -> Tensors:
-            images = pictures.read(tf.ensure_shape(image_bytes, (None,)), shape, scale, fit)
-            images = tf.ensure_shape(images, (None, *shape))
+            images = tf.ensure_shape(read(tf.ensure_shape(image_bytes, (None,))), (None, *shape))
             return self._as_files(traced(images, *values), images)
 
         def of_pixels(pixels: tf.Tensor, *values: tf.Tensor) -> Tensors:
             return traced(checks.pixels(pixels, shape), *values)
 
+        encoded = rows("image_bytes", tf.string)
         return {
-            self.name: tf.function(
-                of_pictures, input_signature=[rows("image_bytes", tf.string), *self.inputs]
-            ),
-            f"{self.name}_pixels": tf.function(of_pixels, input_signature=[pixels, *self.inputs]),
+            self.name: _traced(of_pictures, encoded, *self.inputs),
+            f"{self.name}_pixels": _traced(of_pixels, pixels, *self.inputs),
         }
 
     def _as_files(self, answer: Tensors, images: tf.Tensor) -> Tensors:
@@ -75,3 +72,8 @@ class Signature:
 def rows(name: str, dtype: tf.DType) -> tf.TensorSpec:
     """An input with one value for each image."""
     return tf.TensorSpec([None], dtype, name=name)
+
+
+def _traced(function: Callable[..., Tensors], *inputs: tf.TensorSpec) -> Function:
+    """A graph to save. AutoGraph would take as long again: nothing here branches in Python."""
+    return tf.function(function, input_signature=inputs, autograph=False)
