@@ -107,7 +107,10 @@ EARLY = [
     (["project", ".", "--image-size", "1,2,3"], "--image-size must be HEIGHT,WIDTH"),
     (["project", ".", "--image-size", "big"], "--image-size must be numbers"),
     (["project", ".", "--rule", "lrp"], "Expected deconvnet, guided, gradient.*rule=.lrp"),
-    (["occlude", ".", "--method", "fast"], "Expected plain, incremental, coarse.*method=.fast"),
+    (
+        ["occlude", ".", "--method", "fast"],
+        "Expected auto, plain, incremental, coarse.*method=.fast",
+    ),
     (["occlude", ".", "--labels", "none.txt"], "No such file or folder.*'none.txt'"),
     (["occlude", ".", "--others", "none"], "No such file or folder.*'none'"),
     (["evaluate", "imagenet", "--data", "."], "no such model.*Received: 'imagenet'"),

@@ -19,7 +19,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 import zfkeras as zf
 from zfkeras import image, warmup
 from zfkeras.data.preprocess import centre_crop, evaluation_picture
-from zfkeras.saved_model import publishing
+from zfkeras.saved_model import occluding, publishing, signatures
 
 H, W = 72, 64
 STRIDES = (13, 12)
@@ -166,6 +166,47 @@ def test_the_display_in_the_graph_is_the_display_of_the_library(rng):
         pictures.to_colours(tf.constant(values)), image.colour_map(steps, 0.0, 1.0)
     )
     assert image.load(pictures.to_png(image.to_display(projections))[2].numpy()).shape == (5, 4, 3)
+
+
+def test_the_usual_occluder_is_the_plain_librarys(ask, tiny, pixels):
+    """It goes the incremental way, whatever else is in the batch."""
+    usual = occluding.Occluder(tiny.input_shape[1:3], STRIDES).usual
+    fills = np.array([128, 0, 255], np.float32)
+    sizes = np.array([usual, usual + 3, -1], np.int32)
+    answer = ask("occlusion_pixels", pixels=pixels, patch_size=sizes, fill_value=fills)
+    assert answer["patch_size"].tolist() == [usual, usual + 3, usual]
+    for row in range(3):
+        alone = ask(
+            "occlusion_pixels",
+            pixels=pixels[row : row + 1],
+            patch_size=sizes[row : row + 1],
+            fill_value=fills[row : row + 1],
+        )
+        expected = zf.occlusion(
+            tiny,
+            pixels[row : row + 1],
+            int(answer["patch_size"][row]),
+            STRIDES,
+            float(fills[row]),
+            layer="conv5",
+            method="plain",
+        )
+        np.testing.assert_allclose(
+            answer["probabilities"][row], expected.probabilities[0, :6, :6, 0], rtol=1e-4
+        )
+        np.testing.assert_allclose(
+            answer["activations"][row], expected.activation[0, :6, :6], rtol=1e-4
+        )
+        for name in ("probabilities", "activations", "heat_map"):
+            np.testing.assert_allclose(alone[name][0], answer[name][row], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("strides", "is_faster"), [(STRIDES, True), ((72, 64), False)])
+def test_the_export_takes_the_incremental_way_where_it_is_faster(tiny, strides, is_faster):
+    """Not for an occluder that hides nearly everything."""
+    settings = signatures.Settings((), [], strides, "conv5", top=1, scale=1.0)
+    occluder = occluding.Occluder(tiny.input_shape[1:3], strides)
+    assert (signatures.usual_sweep(tiny, occluder, settings) is not None) == is_faster
 
 
 def test_occlusion_pixels_is_the_library(ask, tiny, pixels):

@@ -105,9 +105,11 @@ class Predictor:
         """Scores and layers of one batch, all in float32; traceable."""
         scores, layers = self._forward(images)
         layers = [tf.cast(layer, tf.float32) for layer in layers]
-        if scores is not None:
-            scores = self.activate(_by_class(tf.cast(scores, tf.float32)))
-        return Prediction(scores, layers)
+        return Prediction(None if scores is None else self.scores_of(scores), layers)
+
+    def scores_of(self, outputs: Tensor) -> Tensor:
+        """The scores (N, classes) in float32 that the model's own outputs stand for."""
+        return self.activate(_by_class(tf.cast(outputs, tf.float32)))
 
     @property
     def scores_name(self) -> str:

@@ -13,9 +13,7 @@ from zfkeras.image import colour_map
 MAX_PIXELS = 2**25
 
 
-def reader(
-    shape: tuple[int, int, int], scale: float, fit: str
-) -> Callable[[tf.Tensor], tf.Tensor]:
+def reader(shape: tuple[int, int, int], scale: float, fit: str) -> Callable[[tf.Tensor], tf.Tensor]:
     """`read` with these settings, traced once for all signatures: decoding is a large graph."""
     spec = tf.TensorSpec([None], tf.string)
     return tf.function(

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from zfkeras.analysis.incremental.sweep import Sweep
 from zfkeras.data.inputs import picture_shape
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.graph.predictor import Predictor
 from zfkeras.saved_model.forward import Forward
-from zfkeras.saved_model.occluding import occlusion_signature
+from zfkeras.saved_model.occluding import IMAGES_AT_ONCE, Occluder, occlusion_signature
 from zfkeras.saved_model.projecting import deconv_signature
 from zfkeras.saved_model.signature import Signature, Tensors
 
@@ -54,11 +55,32 @@ def signatures(model: keras.Model, deconv: DeconvNet, settings: Settings) -> lis
     size = shape[:2]
     layers = [settings.occlusion_layer]
     forward = Forward(Predictor(model, layers, settings.output, settings.scores), shape)
+    occluder = Occluder(size, settings.occlusion_strides)
     return [
         classify_signature(forward, settings.labels, settings.top),
         deconv_signature(model, deconv, settings.layers, size),
-        occlusion_signature(forward, settings.labels, settings.occlusion_strides, size),
+        occlusion_signature(
+            forward, settings.labels, occluder, usual_sweep(model, occluder, settings)
+        ),
     ]
+
+
+def usual_sweep(model: keras.Model, occluder: Occluder, settings: Settings) -> Sweep | None:
+    """The incremental sweep of the occluder's usual size; None where the plain way is no slower."""
+    rows, columns = occluder.centres
+    side = occluder.usual
+    sweep = Sweep(
+        model,
+        occluder.size,
+        rows,
+        columns,
+        (side, side),
+        settings.occlusion_layer,
+        batch_size=IMAGES_AT_ONCE,
+        output=settings.output,
+    )
+    plain = len(rows) * len(columns) * sweep.planner.plain_price()
+    return sweep if sweep.planner.price() < plain else None
 
 
 def classify_signature(forward: Forward, labels: Sequence[str], top: int) -> Signature:

@@ -115,19 +115,19 @@ class Planner:
         parts = self._parts(lines or self._every_line())
         return [Task(part, self._plan(part)) for part in parts]
 
-    def price(self, images: int, needs_graph: bool) -> float:
-        """About what it takes for some images, in multiply-adds."""
+    def price(self) -> float:
+        """About what it takes for one image, in multiply-adds."""
         local = sum(
             step.operation.price(step.inputs, self.decided[value])
             for value, step in self.locals.items()
         )
         whole = [op for op in self.operations if op.output not in self.locals]
-        places = math.prod(self.grid)
-        each = self.plain_price() + local + places * whole_price(whole, self._image)
+        return self.plain_price() + local + math.prod(self.grid) * whole_price(whole, self._image)
+
+    def graph_price(self) -> float:
+        """About what it takes to make a graph of it."""
         calls = sum(s.operation.calls(self.decided[value]) for value, s in self.locals.items())
-        graph = STEP * len(self.operations) + CALL * calls
-        # To plan and to run each call for the first time takes about a quarter of it, too.
-        return images * each + graph * (1.25 if needs_graph else 0.25)
+        return STEP * len(self.operations) + CALL * calls
 
     def plain_price(self) -> float:
         """About what it takes to run the net on one image."""
