@@ -18,8 +18,11 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 import zfkeras as zf
 from zfkeras import image, warmup
+from zfkeras.analysis.incremental.sweep import Sweep
 from zfkeras.data.preprocess import centre_crop, evaluation_picture
+from zfkeras.graph.predictor import Predictor
 from zfkeras.saved_model import occluding, publishing, signatures
+from zfkeras.saved_model.forward import Forward
 
 H, W = 72, 64
 STRIDES = (13, 12)
@@ -168,45 +171,59 @@ def test_the_display_in_the_graph_is_the_display_of_the_library(rng):
     assert image.load(pictures.to_png(image.to_display(projections))[2].numpy()).shape == (5, 4, 3)
 
 
-def test_the_usual_occluder_is_the_plain_librarys(ask, tiny, pixels):
-    """It goes the incremental way, whatever else is in the batch."""
-    usual = occluding.Occluder(tiny.input_shape[1:3], STRIDES).usual
+def test_the_usual_occluder_goes_the_incremental_way(tiny, pixels):
+    """To the plain library's answers, whatever else is in the batch."""
+    occluder = occluding.Occluder(tiny.input_shape[1:3], STRIDES)
+    size, side = occluder.size, occluder.usual
+    sweep = Sweep(tiny, size, *occluder.centres, (side, side), "conv5", batch_size=1)
+    forward = Forward(Predictor(tiny, ["conv5"]), tiny.input_shape[1:])
+    names = list(map(str, range(7)))
+    signature = occluding.occlusion_signature(forward, names, occluder, sweep)
+    function = tf.function(signature.function, autograph=False)
     fills = np.array([128, 0, 255], np.float32)
-    sizes = np.array([usual, usual + 3, -1], np.int32)
-    answer = ask("occlusion_pixels", pixels=pixels, patch_size=sizes, fill_value=fills)
-    assert answer["patch_size"].tolist() == [usual, usual + 3, usual]
+    sizes = np.array([side, side + 3, -1], np.int32)
+    answer = function(pixels, sizes, fills)
+    assert answer["patch_size"].numpy().tolist() == [side, side + 3, side]
     for row in range(3):
-        alone = ask(
-            "occlusion_pixels",
-            pixels=pixels[row : row + 1],
-            patch_size=sizes[row : row + 1],
-            fill_value=fills[row : row + 1],
-        )
-        expected = zf.occlusion(
-            tiny,
-            pixels[row : row + 1],
-            int(answer["patch_size"][row]),
-            STRIDES,
-            float(fills[row]),
-            layer="conv5",
-            method="plain",
-        )
+        options = {"fill_value": float(fills[row]), "layer": "conv5", "method": "plain"}
+        patch = int(answer["patch_size"][row])
+        expected = zf.occlusion(tiny, pixels[row : row + 1], patch, STRIDES, **options)
         np.testing.assert_allclose(
             answer["probabilities"][row], expected.probabilities[0, :6, :6, 0], rtol=1e-4
         )
         np.testing.assert_allclose(
             answer["activations"][row], expected.activation[0, :6, :6], rtol=1e-4
         )
+        alone = function(*(part[row : row + 1] for part in (pixels, sizes, fills)))
         for name in ("probabilities", "activations", "heat_map"):
             np.testing.assert_allclose(alone[name][0], answer[name][row], rtol=1e-5)
 
 
-@pytest.mark.parametrize(("strides", "is_faster"), [(STRIDES, True), ((72, 64), False)])
-def test_the_export_takes_the_incremental_way_where_it_is_faster(tiny, strides, is_faster):
-    """Not for an occluder that hides nearly everything."""
-    settings = signatures.Settings((), [], strides, "conv5", top=1, scale=1.0)
-    occluder = occluding.Occluder(tiny.input_shape[1:3], strides)
-    assert (signatures.usual_sweep(tiny, occluder, settings) is not None) == is_faster
+@pytest.mark.slow
+def test_an_export_with_an_incremental_sweep(tmp_path):
+    model = zf.ZFNet(weights="imagenette")
+    settings = signatures.Settings((), [], (16, 16), "conv5", top=1, scale=1.0)
+    occluder = occluding.Occluder(model.input_shape[1:3], (16, 16))
+    assert signatures.usual_sweep(model, occluder, settings) is not None
+    path = zf.export(model, tmp_path / "bundled", occlusion_strides=16)
+    served = tf.saved_model.load(str(path)).signatures["occlusion_pixels"]
+    image = np.random.default_rng(0).uniform(0, 255, (1, *model.input_shape[1:])).astype("float32")
+    arguments = {"patch_size": tf.constant([-1]), "fill_value": tf.constant([9.0])}
+    answer = served(pixels=tf.constant(image), **arguments)
+    options = {"fill_value": 9, "layer": "conv5", "method": "plain"}
+    expected = zf.occlusion(model, image, occluder.usual, 16, **options)
+    found = answer["probabilities"].numpy()[0]
+    rows, columns = found.shape
+    np.testing.assert_allclose(found, expected.probabilities[0, :rows, :columns, 0], rtol=1e-3)
+    np.testing.assert_allclose(
+        answer["activations"][0], expected.activation[0, :rows, :columns], rtol=1e-4
+    )
+
+
+def test_an_occluder_that_hides_nearly_everything_goes_the_plain_way(tiny):
+    settings = signatures.Settings((), [], (72, 64), "conv5", top=1, scale=1.0)
+    occluder = occluding.Occluder(tiny.input_shape[1:3], (72, 64))
+    assert signatures.usual_sweep(tiny, occluder, settings) is None
 
 
 def test_occlusion_pixels_is_the_library(ask, tiny, pixels):

@@ -176,7 +176,7 @@ class Sweep:
             change = tf.gather(mosaics[self._layer].change, [channel], axis=1)
             before = tf.reduce_sum(tf.gather(clean[self._layer], channel, axis=-1))
             return scores, before + place_sums(change, *plan.sums)[:, 0]
-        maps = tf.gather(whole[self._layer], channel, axis=-1)
+        maps = tf.gather(tf.cast(whole[self._layer], tf.float32), channel, axis=-1)
         return scores, tf.reduce_sum(maps, list(range(1, maps.shape.rank)))
 
     def _run_operations(
