@@ -1,5 +1,6 @@
 """Shared fixtures: the developers' real data (skipped where absent), and the slow tier."""
 
+import math
 import os
 from pathlib import Path
 
@@ -34,6 +35,12 @@ def shared():
     if not SHARED.is_dir():
         pytest.skip(f"no real data at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def whole_maps(monkeypatch):
+    """`project` stays on whole maps, whatever went before: it is what crops are compared with."""
+    monkeypatch.setattr("zfkeras.deconvnet.net.CROPS_FROM", math.inf)
 
 
 @pytest.fixture

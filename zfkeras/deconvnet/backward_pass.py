@@ -35,6 +35,7 @@ class BackwardPass:
         self.rules[head] = rules_for(head, method, overlap, user, from_logits=self.from_logits)
         self.read = {i for step in self.steps for i in self._reads(step)}
         self._made: dict[Any, Any] = {}
+        self.projected = 0  # single units, in all calls
 
     def _reads(self, step: Step) -> Iterator[int]:
         """The values that the rules of `step` need to know."""

@@ -13,14 +13,15 @@ from zfkeras.data.pictures import Images
 from zfkeras.deconvnet.arguments import (
     Position,
     check_channels,
-    check_inside,
     check_pixels,
     check_position,
     check_projections,
 )
-from zfkeras.deconvnet.backward_pass import BackwardPass, strongest
+from zfkeras.deconvnet.backward_pass import BackwardPass
+from zfkeras.deconvnet.descents import on_crops, one_each, several
 from zfkeras.deconvnet.local.units import UnitJob, UnitProjections, projector_for
 from zfkeras.deconvnet.rules import METHODS, OVERLAPS, Rules, check_rules, described
+from zfkeras.graph.kept import Kept
 from zfkeras.graph.walking import Graph, walk
 from zfkeras.results import Result
 from zfkeras.types import Tensor
@@ -98,10 +99,12 @@ class DeconvNet:
             raise ValueError(f"{needed} Received: backend={backend!r}")
         choice("rule", rule, METHODS)
         choice("overlap", overlap, OVERLAPS)
-        self.graph: Graph = walk(model)
+        own = dict(rules or {})
+        same = (rule, overlap, *((key, id(way)) for key, way in own.items()))
+        kept = _KEPT.get(model, same, lambda: (walk(model), own, {}))
+        self.graph: Graph = kept[0]
         check_rules(rules, self.graph.steps)
-        self._choices = (rule, overlap, dict(rules or {}))
-        self._ways: dict[str, BackwardPass] = {}
+        self._choices, self._ways = (rule, overlap, kept[1]), kept[2]
 
     @property
     def unusual_choices(self) -> tuple[str, ...]:
@@ -127,7 +130,8 @@ class DeconvNet:
     ) -> Projection:
         """Projects units of a layer, for each image.
 
-        Every image goes up once, however many channels are asked for.
+        Every image goes up once, however many channels are asked for. Once many single units have
+        been projected from a layer, they go down on crops, as in `project_units`.
 
         Args:
             images: (N, H, W, C) pixels in the range the model takes, integers or floats; N may
@@ -157,7 +161,9 @@ class DeconvNet:
         count = wanted if isinstance(wanted, int) else len(wanted)
         size = pixels.shape[1:]
         result = _empty(len(pixels), count, size, layer)
-        each = _one_each if count == 1 and isinstance(position, str) else _several
+        each = one_each if count == 1 and isinstance(position, str) else several
+        if position != "all" and self._takes_crops(way, size, len(pixels) * count):
+            each = on_crops
         with tqdm(total=len(pixels) * count, unit="projection", disable=not progress) as bar:
             for first in range(0, len(pixels), batch_size):
                 rows = slice(first, first + batch_size)
@@ -276,67 +282,22 @@ class DeconvNet:
         """
         return self._way(layer).project_tensors(images, channels)
 
+    def _takes_crops(self, way: BackwardPass, size: tuple[int, ...], count: int) -> bool:
+        """Whether further units go down on crops: their graph takes long to make, then saves."""
+        way.projected += count
+        return way.projected >= CROPS_FROM and not projector_for(way, size).why_whole
+
     def _way(self, layer: str) -> BackwardPass:
         if layer not in self._ways:
             self._ways[layer] = BackwardPass(self.graph, layer, *self._choices)
         return self._ways[layer]
 
 
+CROPS_FROM = 32
+"""Single units from a layer, in all calls, after which crops are worth their graph (measured)."""
+_KEPT: Kept[tuple[Graph, Rules, dict[str, BackwardPass]]] = Kept()
+
 project_units, iterate_units = DeconvNet.project_units, DeconvNet.iterate_units
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """The units to project from: values and channels (N, C), positions (N, C, 2)."""
-
-    values: np.ndarray
-    positions: np.ndarray
-    channels: np.ndarray
-
-
-_Part = tuple[_Chosen, slice, np.ndarray]  # some of the chosen units' pixels, and which they are
-
-
-def _one_each(
-    way: BackwardPass, images: Tensor, wanted: Tensor, position: Position, _: int
-) -> Iterator[_Part]:
-    """One unit for each image, up and down in one graph: the pools needn't run twice."""
-    channels = tf.fill([len(images)], -1 if isinstance(wanted, int) else wanted[0])
-    project_one = way.traced_project_one(tuple(images.shape[1:]), whole=position == "all")
-    pixels, *chosen = (x.numpy() for x in project_one(images, channels))
-    yield _Chosen(*(x[:, None] for x in chosen)), slice(None), pixels
-
-
-def _several(
-    way: BackwardPass, images: Tensor, wanted: Tensor, position: Position, batch_size: int
-) -> Iterator[_Part]:
-    """Several units for each image, which goes up once."""
-    size = tuple(images.shape[1:])
-    maps, kept = way.traced_up(size)(images)
-    chosen = _choose(maps, wanted, position, way.layer)
-    down = way.traced_down(size, whole=position == "all")
-    image = np.indices(chosen.channels.shape)[0]
-    units = np.ravel_multi_index(np.moveaxis(chosen.positions, 2, 0), maps.shape[2:])
-    rows = [x.reshape(-1).astype("int32") for x in (image, chosen.channels, units)]
-    for first in range(0, units.size, batch_size):
-        tile = slice(first, first + batch_size)
-        yield chosen, tile, down(maps, kept, *(tf.constant(x[tile]) for x in rows)).numpy()
-
-
-def _choose(maps: Tensor, wanted: int | list[int], position: Position, layer: str) -> _Chosen:
-    height, width = maps.shape[2:]
-    if isinstance(position, str):
-        peaks, units = (x.numpy() for x in strongest(maps))
-    else:
-        row, column = check_inside(position, (height, width), layer)
-        peaks = maps[:, :, row, column].numpy()
-        units = np.full(peaks.shape, row * width + column)
-    if isinstance(wanted, int):  # ties: the lower channel first
-        channels = np.argsort(-peaks, axis=1, kind="stable")[:, :wanted]
-    else:
-        channels = np.tile(wanted, (len(peaks), 1))
-    values, units = (np.take_along_axis(x, channels, 1) for x in (peaks, units))
-    return _Chosen(values, np.stack(np.divmod(units, width), 2), channels)
 
 
 def _empty(images: int, channels: int, pixel_shape: tuple, layer: str) -> Projection:

@@ -42,6 +42,8 @@ class Kept(Generic[T]):
             key: Whatever else it depends on.
             make: Makes it.
         """
+        if not isinstance(model, keras.Model):
+            return make()  # which says what is wrong
         made = self._made(model)
         if key not in made:
             made[key] = make()

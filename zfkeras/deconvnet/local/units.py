@@ -100,11 +100,7 @@ class UnitProjections(Result):
 
     def paste(self) -> np.ndarray:
         """The projections in whole images: (U, H, W, C), as `DeconvNet.project` has them."""
-        height, width = self.image_size
-        whole = np.zeros((len(self), height, width, self.pixels.shape[3]), "float32")
-        images = np.tile([0, 0, height, width], (len(self), 1))
-        _copy(self.pixels, self.boxes[:, :2], whole, images, self.image_size)
-        return whole
+        return pasted(self.pixels, self.boxes[:, :2], (*self.image_size, self.pixels.shape[3]))
 
 
 def projector_for(way: BackwardPass, size: tuple[Any, ...]) -> CropProjector | ImageProjector:
@@ -180,6 +176,14 @@ class UnitJob:
         result.values[rows] = found.values
         crops = [result.pixels[row] for row in rows]
         _copy(found.pixels, found.origins, crops, result.boxes[rows], result.image_size)
+
+
+def pasted(pieces: Floats, origins: np.ndarray, size: tuple[int, ...]) -> Floats:
+    """Pieces (B, h, w, C) that lie at their origins (row, column) in images (B, H, W, C)."""
+    height, width, _ = size
+    whole = np.zeros((len(pieces), *size), "float32")
+    _copy(pieces, origins, whole, np.tile([0, 0, height, width], (len(pieces), 1)), (height, width))
+    return whole
 
 
 def _copy(
