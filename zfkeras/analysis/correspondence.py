@@ -159,7 +159,7 @@ def correspondence(
         np.random.default_rng(seed), within, _sizes(part_boxes[0]), draws, together
     )
     fill = paint(images, fill_value)
-    predictor = Predictor(model, layers, output, scores, softmax)
+    predictor = Predictor.of(model, layers, output, scores, softmax)
     whole, originals = predictor(images, batch_size)
     watched = class_of_each(classes, whole.argmax(1), whole.shape[1])
     each = np.arange(len(images))

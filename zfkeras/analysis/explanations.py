@@ -27,6 +27,7 @@ from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.deconvnet.rules import Rules
 from zfkeras.graph.copies import FlatCopy
 from zfkeras.graph.feature_layers import last_maps
+from zfkeras.graph.kept import Kept
 from zfkeras.graph.predictor import Predictor
 from zfkeras.results import Result
 from zfkeras.validate import choice
@@ -74,7 +75,7 @@ class Settings:
 
     def copy(self, model: keras.Model) -> FlatCopy:
         """A copy of the model up to the logits that are explained."""
-        return FlatCopy(model, logits=True, output=self.output)
+        return FlatCopy.of(model, logits=True, output=self.output)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -137,7 +138,7 @@ def explanations(
         (2, 1, 8, 12)
     """
     settings, images = settings or Settings(), check_images(model, images)
-    predictor = Predictor(model, (), settings.output, settings.scores)
+    predictor = Predictor.of(model, (), settings.output, settings.scores)
     predicted = predictor(images, settings.batch_size).scores
     watched = class_of_each(classes, predicted.argmax(1), predicted.shape[1])
     maps, unsuited = suited_maps(model, images, methods, watched, settings, progress)
@@ -220,14 +221,14 @@ def _makers() -> dict[str, Callable[..., Explainer]]:
 
 def _magnitude(rule: str) -> Callable[..., Explainer]:
     def make(_: keras.Model, settings: Settings, flat: FlatCopy) -> Explainer:
-        project = Projector(flat, rule, settings.batch_size, settings.rules)
+        project = Projector.of(flat, rule, settings)
         return lambda images, classes: np.abs(project(images, classes)).max(-1)
 
     return make
 
 
 def _gradient_x_input(_: keras.Model, settings: Settings, flat: FlatCopy) -> Explainer:
-    project = Projector(flat, "gradient", settings.batch_size, settings.rules)
+    project = Projector.of(flat, "gradient", settings)
     return lambda images, classes: (project(images, classes) * images).sum(-1)
 
 
@@ -305,22 +306,36 @@ class Projector:
         raise_ = keras.layers.Rescaling(1.0, offset=self._OFFSET, name="raised", dtype="float32")
         model = keras.Model(flat.model.input, raise_(flat.model.output))
         deconv = DeconvNet(model, rule=rule, rules=rules)
-        self._traced = tf.function(
+        self._project = tf.function(
             lambda images, classes: deconv.project_tensors(images, "raised", classes)[:2],
             autograph=False,
-            reduce_retracing=True,
         )
+        self._traced: dict[tuple[int, ...], Callable] = {}
+
+    @classmethod
+    def of(cls, flat: FlatCopy, rule: str, settings: Settings) -> "Projector":
+        """The kept one, whose graph is made once for a copy."""
+        own = dict(settings.rules or {})
+        wanted = rule, settings.batch_size, *((key, id(way)) for key, way in own.items())
+        return _KEPT.get(flat.model, wanted, lambda: cls(flat, rule, settings.batch_size, own))
 
     def __call__(self, images: Floats, classes: Integers) -> Floats:
         """Signed pixels (N, H, W, C) of a logit of one: with rule "gradient", its gradient."""
         self._flat.refresh()
-        parts = []
+        size, parts = images.shape[1:], []
+        if size not in self._traced:
+            self._traced[size] = self._project.get_concrete_function(
+                tf.TensorSpec((None, *size)), tf.TensorSpec((None,), tf.int32)
+            )
         for start in range(0, len(images), self._batch_size):
             some = slice(start, start + self._batch_size)
             wanted = tf.constant(classes[some], tf.int32)
-            pixels, values = self._traced(tf.constant(images[some]), wanted)
+            pixels, values = self._traced[size](tf.constant(images[some]), wanted)
             parts.append(pixels / values[:, None, None, None])
         return np.concatenate(parts)
+
+
+_KEPT: Kept[Projector] = Kept()
 
 
 def random_maps(shape: tuple[int, ...], seed: int) -> Floats:

@@ -120,7 +120,7 @@ def faithfulness(
     methods = (methods,) if isinstance(methods, str) else tuple(methods)
     _check(methods, steps)
     settings = _settled(settings or Settings(), output, scores)
-    predictor = Predictor(model, (), settings.output, settings.scores)
+    predictor = Predictor.of(model, (), settings.output, settings.scores)
     whole = predictor(images, batch_size).scores
     watched = class_of_each(classes, whole.argmax(1), whole.shape[1])
     fill = paint(images, fill_value)[:, 0, 0]

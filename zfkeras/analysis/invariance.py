@@ -4,7 +4,7 @@ The paper gives the ranges but no steps, and no formula for its "canonical dista
 method.md, Invariance: plain Euclidean distances, and those between features scaled to unit length.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -18,6 +18,8 @@ from zfkeras.analysis.painting import paint
 from zfkeras.analysis.transforms import check_amounts, matrix, transform
 from zfkeras.data.inputs import Floats, check_images
 from zfkeras.data.pictures import Images
+from zfkeras.graph.heads import checked_scores
+from zfkeras.graph.kept import Kept
 from zfkeras.graph.predictor import Predictor
 from zfkeras.results import Result
 from zfkeras.types import Tensor
@@ -125,8 +127,8 @@ def invariance(
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
     amounts = check_amounts(transforms)
     fill = _filling(images, fill_value)
-    compare = _Comparison(Predictor(model, layers, output, scores, softmax))
-    baseline = Predictor(model, (), output, scores, softmax)(images, batch_size).scores
+    compare = _Comparison.of(model, layers, output, checked_scores(scores, softmax))
+    baseline = Predictor.of(model, (), output, scores, softmax)(images, batch_size).scores
     watched = class_of_each(classes, baseline.argmax(1), baseline.shape[1])
     kinds = [kind for kind, values in amounts.items() for _ in values]
     steps = np.concatenate(list(amounts.values()))
@@ -165,18 +167,35 @@ class _Comparison:
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
-        self.traced = tf.function(self.batch, autograph=False, reduce_retracing=True)
+        self._traced: dict[tuple[int, ...], Callable] = {}
+
+    @classmethod
+    def of(
+        cls, model: keras.Model, layers: tuple[str, ...], output: str | None, scores: bool | str
+    ) -> "_Comparison":
+        """The kept one, whose graph is made once for a model."""
+        wanted = layers, output, scores
+        return _KEPT.get(model, wanted, lambda: cls(Predictor.of(model, *wanted)))
 
     def image(
         self, image: Floats, maps: NDArray, fill: Floats, batch_size: int, bar: tqdm
     ) -> tuple[Floats, Floats, Floats]:
         """Distances (L, T), unit distances (L, T) and probabilities (T, classes)."""
-        parts = []
+        traced, parts = self._traced_for(image.shape), []
         for some in self.batches(maps, batch_size):
-            parts.append(self.traced(image[None], tf.constant(some, tf.float32), fill[None]))
+            maps_of_some = tf.constant(some, tf.float32)
+            parts.append(traced(tf.constant(image[None]), maps_of_some, tf.constant(fill[None])))
             bar.update(len(some))
         distances, units, probabilities = zip(*parts, strict=True)
         return np.concatenate(distances, 1), np.concatenate(units, 1), np.concatenate(probabilities)
+
+    def _traced_for(self, size: tuple[int, ...]) -> Callable:
+        if size not in self._traced:
+            image, maps = tf.TensorSpec((1, *size)), tf.TensorSpec((None, 2, 3))
+            fill = tf.TensorSpec((1, None, None, size[-1]))
+            traced = tf.function(self.batch, autograph=False)
+            self._traced[size] = traced.get_concrete_function(image, maps, fill)
+        return self._traced[size]
 
     @staticmethod
     def batches(maps: NDArray, batch_size: int) -> Iterator[NDArray]:
@@ -193,6 +212,9 @@ class _Comparison:
         distances = tf.stack([_to_first(x) for x in features])
         units = tf.stack([_to_first(tf.math.l2_normalize(x, 1)) for x in features])
         return distances, units, probabilities[1:]
+
+
+_KEPT: Kept[_Comparison] = Kept()
 
 
 def _to_first(features: tf.Tensor) -> tf.Tensor:

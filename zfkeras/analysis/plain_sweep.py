@@ -122,15 +122,17 @@ class PlainSweep:
             image, row, column = (x[start : start + batch_size].astype(np.int32) for x in places)
             some = slice(image[0], image[-1] + 1)  # the only images that have to be handed over
             where = image - image[0], row, column, *map(np.int32, patch)
-            seen = look(images[some], fill[some], *where)
+            seen = look(*map(tf.constant, (images[some], fill[some], *where)))
             yield _as_arrays(*seen)
 
     def _traced_for(self, size: tuple[int, ...]) -> Callable:
         if size not in self._traced:
             whole = tf.TensorSpec((None, *size)), tf.TensorSpec((None, None, None, size[-1]))
             index, number = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32)
-            signature = [*whole, index, index, index, number, number]
-            self._traced[size] = tf.function(self._seen, signature, autograph=False)
+            traced = tf.function(self._seen, autograph=False)
+            self._traced[size] = traced.get_concrete_function(
+                *whole, index, index, index, number, number
+            )
         return self._traced[size]
 
     def _seen(
@@ -164,7 +166,7 @@ def plain_sweep(
     return _KEPT.get(
         model,
         (layer, output, scores),
-        lambda: PlainSweep(Predictor(model, layers, output, scores)),
+        lambda: PlainSweep(Predictor.of(model, layers, output, scores)),
     )
 
 

@@ -94,8 +94,9 @@ def randomization(
         layers) rank correlations, see `zfkeras.graph.copies.randomized`.
     """
     settings = settings or Settings()
-    copy, settings = FlatCopy(model, output=settings.output).model, replace(settings, output=None)
-    flat = FlatCopy(copy, logits=True)
+    copy = FlatCopy.of(model, output=settings.output).model
+    settings = replace(settings, output=None)
+    flat = FlatCopy.of(copy, logits=True)
     layers = tuple(layer.name for layer in reversed(learned_layers(copy)))
     makers = {name: explainer(copy, name, settings, flat) for name in maps}
     found = {order: np.zeros((len(maps), len(images), len(layers)), np.float32) for order in ORDERS}

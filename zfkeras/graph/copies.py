@@ -1,6 +1,7 @@
 """Copies of a user's model to do with as one likes: flat, with weights of their own."""
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import keras
 import numpy as np
 
 from zfkeras.graph.heads import SIGMOID, SOFTMAX, head_of
+from zfkeras.graph.kept import Kept
 from zfkeras.graph.layer_kinds import op_name
 from zfkeras.graph.walking import IMAGES, Step, walk
 from zfkeras.types import Tensor
@@ -60,6 +62,18 @@ class FlatCopy:
         self.model = keras.Model(pixels, outputs, name=model.name)
         self.refresh()
 
+    @classmethod
+    def of(cls, model: keras.Model, logits: bool = False, output: str | None = None) -> "FlatCopy":
+        """The kept one for these arguments, with the weights that the model has now.
+
+        Of large models none is kept: it would hold as much memory again.
+        """
+        if sum(math.prod(weight.shape) for weight in model.weights) > _LARGE:
+            return cls(model, logits, output)
+        copy = _KEPT.get(model, (logits, output), lambda: cls(model, logits, output))
+        copy.refresh()
+        return copy
+
     def refresh(self) -> None:
         """Copies the weights of the original once more."""
         for original, copy in self._made.values():
@@ -75,6 +89,10 @@ class FlatCopy:
                 config["activation"] = "linear"
             self._made[id(original)] = original, _remade(original, config)
         return self._made[id(original)][1]
+
+
+_KEPT: Kept[FlatCopy] = Kept()
+_LARGE = 2e7  # weights: 80 MB
 
 
 def copied_path(path: str) -> str:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from zfkeras.data.inputs import Floats, check_images
 from zfkeras.data.pictures import Images
 from zfkeras.graph.heads import UNKNOWN, Head, checked_scores, head_of, reading
+from zfkeras.graph.kept import Kept
 from zfkeras.graph.walking import Graph, chosen_output, walk
 from zfkeras.types import Tensor
 from zfkeras.validate import whole_number
@@ -82,6 +83,20 @@ class Predictor:
             self.score_name = self._reading.score_name
         self._traced: dict[tuple[int, ...], Callable] = {}
 
+    @classmethod
+    def of(
+        cls,
+        model: keras.Model,
+        layers: Sequence[str] = (),
+        output: str | None = None,
+        scores: bool | str = True,
+        softmax: bool | None = None,
+    ) -> "Predictor":
+        """The kept one for these arguments, whose graphs are made once for a model."""
+        scores = checked_scores(scores, softmax)
+        wanted = tuple(layers), output, scores
+        return _KEPT.get(model, wanted, lambda: cls(model, *wanted))
+
     def __call__(self, images: Images, batch_size: int = 64) -> Prediction:
         """Scores and layers of images, in batches.
 
@@ -95,9 +110,9 @@ class Predictor:
         images = check_images(self._model, images)
         size = images.shape[1:]
         if size not in self._traced:
-            self._traced[size] = tf.function(
-                self.tensors, [tf.TensorSpec((None, *size))], autograph=False
-            )
+            traced = tf.function(self.tensors, autograph=False)
+            # Concrete: TensorFlow warns of functions that are traced for one model after another.
+            self._traced[size] = traced.get_concrete_function(tf.TensorSpec((None, *size)))
         scores, *layers = in_batches(self._traced[size], images, batch_size)
         return Prediction(scores, layers)
 
@@ -154,6 +169,9 @@ class Predictor:
             return None
         _, *shape = self.graph.shapes[self._scores]
         return shape[-1] if shape else 1
+
+
+_KEPT: Kept[Predictor] = Kept()
 
 
 def in_batches(

@@ -127,7 +127,8 @@ class Sweep:
     def _runner(self, arguments: Any) -> Callable[..., tuple[Tensor | None, Tensor | None]]:
         """What runs tasks: a graph, which takes half a second to make, from the second image on."""
         if self._images > 1 and self._traced is None:
-            self._traced = tf.function(self._run, _specs(arguments), autograph=False)
+            traced = tf.function(self._run, autograph=False)
+            self._traced = traced.get_concrete_function(*_specs(arguments))
         return self._run if self._traced is None else self._traced
 
     def tensors(
