@@ -35,6 +35,7 @@ class Case:
         share: The part of the task that `beside` does.
         goals: For the first call and for later ones; None: there is none.
         against: What `beside` is.
+        between: What happens after the first call, untimed.
     """
 
     call: Callable[[], object]
@@ -42,6 +43,7 @@ class Case:
     share: float
     goals: tuple[float | None, float | None]
     against: str
+    between: Callable[[], object] = lambda: None
 
 
 # === Nets and pictures ===
@@ -117,6 +119,95 @@ def occlusion(name, patch, stride, first, later, most=64, batch=64, method="auto
     return Case(call, by_hand, len(some) / len(every), (first, later), against)
 
 
+# === Projections ===
+
+
+def whole_maps(model, layer):
+    """Up to a layer and, from its strongest unit, down again on whole maps, as one graph.
+
+    That is ours, too: it is no slower than what we could write by hand.
+    """
+    import tensorflow as tf
+
+    import zfkeras as zf
+
+    deconv = zf.DeconvNet(model)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]))])
+    def run(images):
+        every = tf.fill([tf.shape(images)[0]], -1)
+        return deconv.project_tensors(images, layer, every)[0]
+
+    return run
+
+
+def projection(images, units, goal, warm=64):
+    """Units of conv5 of ZFNet-224; beside: whole maps in one graph, once for each unit."""
+    import numpy as np
+
+    import zfkeras as zf
+
+    model = net("ZFNet")
+    some = photographs(model, images)
+    run, deconv = whole_maps(model, "conv5"), zf.DeconvNet(model)
+    each, many = np.repeat(some, units, axis=0), np.repeat(some[:1], warm, axis=0)
+    return Case(
+        lambda: deconv.project(some, "conv5", units),
+        lambda: run(each),
+        1.0,
+        (None, goal),
+        "whole maps in one graph",
+        lambda: deconv.project(many, "conv5", 1),
+    )
+
+
+# === Analyses: the forward passes that they need ===
+
+
+def forwards(model, images, count):
+    """The net on as many images, in batches of 32."""
+    import numpy as np
+
+    run, batch = forward(model), np.resize(images, (32, *images.shape[1:]))
+
+    def task():
+        for start in range(0, count, 32):
+            run(batch[: min(32, count - start)]).numpy()
+
+    return task
+
+
+def invariance(images, goal):
+    """Three layers over nine turns; the image goes up with each batch of its turns."""
+    import zfkeras as zf
+
+    model = net("ZFNet")
+    some = photographs(model, images)
+    turns = {"rotation": list(range(0, 360, 40))}
+    return Case(
+        lambda: zf.invariance(model, some, ["conv1", "conv5", "fc7"], transforms=turns),
+        forwards(model, some, images * (9 + 2)),
+        1.0,
+        (None, goal),
+        f"{images * 11} forward passes",
+    )
+
+
+def faithfulness(images, goal):
+    """Deletion and insertion of a random map in 12 steps."""
+    import zfkeras as zf
+
+    model = net("ZFNet")
+    some = photographs(model, images)
+    return Case(
+        lambda: zf.faithfulness(model, some, ["random"], steps=12, randomize=False),
+        forwards(model, some, images * (2 * 13 + 1)),
+        1.0,
+        (None, goal),
+        f"{images * 27} forward passes",
+    )
+
+
 # === Making things ===
 
 
@@ -154,6 +245,13 @@ CASES = {
     "plain occlusion, bundled net 26/8": lambda: occlusion(
         "bundled", 26, 8, None, 1.08, most=196, method="plain"
     ),
+    "projection of one unit, batch 1": lambda: projection(1, 1, 0.70),
+    "projection of one unit, batch 16": lambda: projection(16, 1, 0.60),
+    "nine units of one image": lambda: projection(1, 9, 0.38),
+    "invariance, 8 images": lambda: invariance(8, 1.3),
+    "invariance, 1 image": lambda: invariance(1, 2.0),
+    "faithfulness, 8 images": lambda: faithfulness(8, 1.3),
+    "faithfulness, 1 image": lambda: faithfulness(1, 2.0),
     "new DeconvNet, ResNet50V2": lambda: new_deconvnet("ResNet50V2", "conv4_block1_out", 1.2),
     "new DeconvNet, ZFNet": lambda: new_deconvnet("ZFNet", "conv5", 0.2),
     "export, bundled net": export,
@@ -187,6 +285,7 @@ def measure(name, rounds):
     if beside is not None:
         beside()
     first, seconds = cpu(case.call), {"call": [], "beside": []}
+    case.between()
     for _ in range(rounds if case.goals[1] is not None else 0):
         seconds["call"].append(cpu(case.call))
         if beside is not None:

@@ -34,6 +34,7 @@ from zfkeras.validate import choice
 
 Integers = NDArray[np.int64]
 Explainer = Callable[[Floats, Integers], Floats]
+Copying = Callable[[], FlatCopy]
 
 OURS = ("deconvnet", "deconvnet_logit", "guided", "gradient_x_input", "occlusion")
 METHODS = (*OURS, *BASELINES, "random")
@@ -171,10 +172,11 @@ def suited_maps(
     methods = (methods,) if isinstance(methods, str) else tuple(methods)
     for method in methods:
         choice("method", method, METHODS)
-    flat, maps, unsuited = settings.copy(model), {}, {}
+    copy = functools.cache(lambda: settings.copy(model))  # for all methods that need one
+    maps, unsuited = {}, {}
     for method in tqdm(methods, desc="explaining", unit="method", disable=not progress):
         try:
-            maps[method] = explainer(model, method, settings, flat)(images, classes)
+            maps[method] = _makers()[method](model, settings, copy)(images, classes)
         except _UNSUITED as error:
             unsuited[method] = error
     return maps, unsuited
@@ -201,11 +203,11 @@ def explainer(
     """
     choice("method", method, METHODS)
     settings = settings or Settings()
-    return _makers()[method](model, settings, flat or settings.copy(model))
+    return _makers()[method](model, settings, lambda: flat or settings.copy(model))
 
 
 def _makers() -> dict[str, Callable[..., Explainer]]:
-    """For each method a function (model, settings, flat copy) -> explainer."""
+    """For each method a function (model, settings, what gives a flat copy) -> explainer."""
     ours: dict[str, Callable[..., Explainer]] = {
         "deconvnet": lambda model, settings, _: StrongestUnits(model, settings),
         "deconvnet_logit": _magnitude("deconvnet"),
@@ -220,27 +222,27 @@ def _makers() -> dict[str, Callable[..., Explainer]]:
 
 
 def _magnitude(rule: str) -> Callable[..., Explainer]:
-    def make(_: keras.Model, settings: Settings, flat: FlatCopy) -> Explainer:
-        project = Projector.of(flat, rule, settings)
+    def make(_: keras.Model, settings: Settings, copy: Copying) -> Explainer:
+        project = Projector.of(copy(), rule, settings)
         return lambda images, classes: np.abs(project(images, classes)).max(-1)
 
     return make
 
 
-def _gradient_x_input(_: keras.Model, settings: Settings, flat: FlatCopy) -> Explainer:
-    project = Projector.of(flat, "gradient", settings)
+def _gradient_x_input(_: keras.Model, settings: Settings, copy: Copying) -> Explainer:
+    project = Projector.of(copy(), "gradient", settings)
     return lambda images, classes: (project(images, classes) * images).sum(-1)
 
 
 def _baseline(method: str) -> Callable[..., Explainer]:
-    def make(_: keras.Model, settings: Settings, flat: FlatCopy) -> Explainer:
+    def make(_: keras.Model, settings: Settings, copy: Copying) -> Explainer:
         options = {"seed": settings.seed, "batch_size": settings.batch_size} | settings.baselines
-        return Baseline(flat, method, **options)
+        return Baseline(copy(), method, **options)
 
     return make
 
 
-def _drop(model: keras.Model, settings: Settings, _: FlatCopy) -> Explainer:
+def _drop(model: keras.Model, settings: Settings, _: Copying) -> Explainer:
     @functools.cache
     def occluder(size: tuple[int, int]) -> Occluder:
         patch = settings.patch_size or a_fifth(size)
