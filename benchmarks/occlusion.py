@@ -6,7 +6,7 @@ Both ways run interleaved in one process; the figures are medians of ratios of C
 neighbours on the machine hardly change) and of wall time. The plain way is one traced function on
 batches of 64 (32 for VGG16), timed on evenly spread places and scaled to all. The incremental way
 is timed whole but for planning and tracing, which is shown apart: they are done once a model.
-So it is the engine that is timed, not `zf.occlusion`, which plans anew in each call. With a layer
+So it is the engine that is timed; `run.py` times `zf.occlusion` as a user calls it. With a layer
 it is what `zf.occlusion(..., layer=layer, scores=False)` runs, for both ways.
 """
 
