@@ -6,6 +6,7 @@ Nothing here depends on the images or on the weights.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -112,8 +113,15 @@ class Planner:
 
     def tasks(self, lines: Lines | None = None) -> list[Task]:
         """Tasks for the crossings of some grid lines, or of all; good for any image."""
-        parts = self._parts(lines or self._every_line())
-        return [Task(part, self._plan(part)) for part in parts]
+        return self._every_task if lines is None else self._planned(lines)
+
+    @cached_property
+    def _every_task(self) -> list[Task]:
+        return self._planned(self._every_line())
+
+    def _planned(self, lines: Lines) -> list[Task]:
+        with tf.init_scope():  # so that the index vectors are no part of a graph in the making
+            return [Task(part, self._plan(part)) for part in self._parts(lines)]
 
     def price(self) -> float:
         """About what it takes for one image, in multiply-adds."""
