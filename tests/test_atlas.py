@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tiers import first_by_default
 
 from zfkeras import image
 from zfkeras.analysis.top_result import load_results
@@ -140,9 +141,10 @@ def test_the_pages_numbers_are_the_searchs(site):
                 assert (site / f"images/{key:07d}.jpg").is_file()
 
 
-@pytest.mark.parametrize(
-    "choices", [{"rule": "guided"}, {"rules": {"relu": rectify}}, {"rules": {"relu": identity}}]
-)
+CHOICES = ({"rule": "guided"}, {"rules": {"relu": rectify}}, {"rules": {"relu": identity}})
+
+
+@pytest.mark.parametrize("choices", first_by_default(CHOICES))
 def test_winners_of_another_rule_are_projected_anew(data, site, tmp_path, choices):
     """A call that goes on in a folder must not take over pictures of the deconvnet before."""
     folder = shutil.copytree(site, tmp_path / "site")

@@ -42,6 +42,7 @@ def test_atlas_writes_a_site_and_says_where(model, data, tmp_path):  # noqa: F81
         run("atlas", model, "--data", data, "--output", tmp_path / "b", "--layers", "conv7")
 
 
+@pytest.mark.slow
 def test_filters_of_two_nets_side_by_side(model, data, tmp_path):  # noqa: F811
     other = tmp_path / "other.keras"
     net().save(other)

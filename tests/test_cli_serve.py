@@ -67,6 +67,7 @@ def test_a_served_process_lives_through_bad_requests(process, photo):
     assert re.match(r" *\d+\.\d\d%  (ant|bee|cat|dog|eel|fox|gnu)\n", answer.output)
 
 
+@pytest.mark.slow
 def test_a_new_version_is_picked_up(process, photo):
     url, base, _ = process
     (base / "2").mkdir()  # half-written

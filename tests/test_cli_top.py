@@ -110,6 +110,7 @@ def test_top_writes_arrays_and_tables(place, tmp_path):
         assert row["best_class"] == f"class{best}"
 
 
+@pytest.mark.slow
 def test_shards_merge_to_the_same_files(place, tmp_path):
     top(place, tmp_path / "whole", "--layers", "conv2,scores")
     for shard in range(3):

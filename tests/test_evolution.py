@@ -210,6 +210,7 @@ def run(*arguments):
     return result
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_runs_snapshots(tmp_path):
     (tmp_path / "run/snapshots").mkdir(parents=True)
     for epoch in (2, 10):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tiers import first_by_default
 from typer.testing import CliRunner
 
 import zfkeras as zf
@@ -120,7 +121,7 @@ def run(*words):
     return result.stdout
 
 
-@pytest.mark.parametrize("how", FITS)
+@pytest.mark.parametrize("how", first_by_default(FITS))
 def test_local_and_served_pictures_are_the_same(place, how, tmp_path):
     photo, net = place / "data/class0/photo.JPG", place / "net.keras"
     run("export", net, tmp_path / "net", "--fit", how, "--json")

@@ -197,6 +197,7 @@ def test_a_layer_that_cannot_be_projected_is_refused_by_name(tmp_path):
     assert not (tmp_path / "m").exists() or not list((tmp_path / "m").iterdir())
 
 
+@pytest.mark.slow
 def test_a_layer_that_sees_nobody_knows_how_far_is_exported(tmp_path):
     """Its box is the whole image."""
     version = zf.export(net(L.Permute((2, 1, 3))), tmp_path / "m")

@@ -48,6 +48,7 @@ def test_continuous_integration_runs_the_readmes_test_command():
         assert any(line.startswith(step) for line in script), step
 
 
+@pytest.mark.slow
 def test_the_snippet_runs(folder):
     (snippet,) = blocks("python")
     subprocess.run([sys.executable, "-c", snippet], cwd=folder, check=True)

@@ -153,6 +153,7 @@ def test_filters_stay_within_their_radius(tmp_path):
         assert np.sqrt((kernel**2).mean((0, 1, 2))).max() <= 0.05 * 1.0001
 
 
+@pytest.mark.slow
 def test_a_net_learns_the_generated_set(tmp_path):
     source = generated(count=160, image_size=64)
     model = net(classes=8, input_shape=(48, 48, 3), width=0.2, dropout=0.1)

@@ -230,6 +230,7 @@ def test_every_setting_matters(model, images, method, settings):
     assert not np.allclose(*maps)
 
 
+@pytest.mark.slow
 def test_the_batch_size_does_not_matter(model, images):
     for method in ("deconvnet_logit", "guided", "gradient_x_input", "occlusion", "deconvnet"):
         one, many = (
@@ -334,6 +335,7 @@ def test_faithfulness_as_a_whole(images, tmp_path):
         np.testing.assert_array_equal(getattr(loaded, name), value)
 
 
+@pytest.mark.slow
 def test_the_arguments_of_faithfulness_matter(model, images):
     usual = {"methods": "guided", "classes": CLASSES, "steps": 3, "randomize": False}
     found = faithfulness(model, images, **usual)

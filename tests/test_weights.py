@@ -130,7 +130,8 @@ def test_the_bundled_net_is_as_good_as_its_card_says(bundled, shared, tmp_path):
     from zfkeras.training.evaluation import evaluate
 
     with tarfile.open(shared / "images" / "imagenette224_val_600.tar") as tar:
-        tar.extractall(tmp_path, filter="data")
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)  # not before Python 3.11.4
+        tar.extractall(tmp_path)
     notes = metadata("imagenette")
     for wnid, name in notes["wnids"].items():
         (tmp_path / wnid).rename(tmp_path / name)
