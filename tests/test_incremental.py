@@ -402,6 +402,31 @@ def test_no_call_keeps_a_copy_of_the_weights():
     assert kilobytes < 200e3
 
 
+def test_groups_that_no_box_of_a_task_is_in(monkeypatch):
+    """Run at once and as a graph: TensorFlow's convolution of no boxes has another depth."""
+    monkeypatch.setattr(partitions, "CALL", 0)  # as many groups as there may be
+    monkeypatch.setattr(partitions, "WEIGHT", 0)
+    keras.utils.set_random_seed(3)
+    pixels = keras.Input((33, 30, 3))
+    x = layers.Conv2D(32, 3, 2, padding="same", activation="relu")(pixels)
+    x = layers.Conv2D(48, 3, padding="same", activation="relu")(x)
+    model = keras.Model(pixels, layers.Dense(CLASSES)(layers.Flatten()(x)))
+    (image,) = some_images(model)
+    sweep = Sweep(model, (33, 30), centres(33, 9, 3), centres(30, 9, 3), (9, 9), batch_size=1)
+    tasks = sweep.tasks()
+    assert any(0 in tensor.shape for tensor in tf.nest.flatten(tasks[0].plan.steps))
+    expected = zf.occlusion(
+        model, image[None], 9, 3, method="plain", softmax=False, classes=[0, 1, 2]
+    )
+    for _ in range(2):  # the second image is swept by a graph
+        clean = sweep.clean(image)
+        for task in tasks:
+            found, _ = sweep.run(task, clean, np.full(3, 128, np.float32))
+            at = np.ix_(*task.lines)
+            right = expected.probabilities[0][at]
+            np.testing.assert_allclose(found[..., :3], right, atol=1e-4 * np.ptp(right))
+
+
 @pytest.mark.parametrize("batch_size", [64, 2])
 def test_a_sweep_inside_another_graph(batch_size):
     """Traced with the image, the map and the colour unknown; in one task or in several."""
