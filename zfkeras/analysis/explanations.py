@@ -29,6 +29,7 @@ from zfkeras.graph.copies import FlatCopy
 from zfkeras.graph.feature_layers import last_maps
 from zfkeras.graph.kept import Kept
 from zfkeras.graph.predictor import Predictor
+from zfkeras.graph.walking import walk
 from zfkeras.results import Result
 from zfkeras.validate import choice
 
@@ -172,6 +173,7 @@ def suited_maps(
     methods = (methods,) if isinstance(methods, str) else tuple(methods)
     for method in methods:
         choice("method", method, METHODS)
+    walk(model)  # a model that can't be is refused as a whole, not method by method
     copy = functools.cache(lambda: settings.copy(model))  # for all methods that need one
     maps, unsuited = {}, {}
     for method in tqdm(methods, desc="explaining", unit="method", disable=not progress):
