@@ -59,7 +59,7 @@ def data(photos, tmp_path_factory):
 @pytest.fixture(scope="module")
 def site(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("atlas")
-    write_atlas(net(), data, folder, k=4, batch_size=4)
+    write_atlas(net(), data, folder, k=4, batch_size=4, arrays=True)
     return folder
 
 
@@ -148,8 +148,8 @@ CHOICES = ({"rule": "guided"}, {"rules": {"relu": rectify}}, {"rules": {"relu": 
 def test_winners_of_another_rule_are_projected_anew(data, site, tmp_path, choices):
     """A call that goes on in a folder must not take over pictures of the deconvnet before."""
     folder = shutil.copytree(site, tmp_path / "site")
-    write_atlas(net(), data, folder, k=4, batch_size=4, **choices)
-    write_atlas(net(), data, tmp_path / "new", k=4, batch_size=4, **choices)
+    write_atlas(net(), data, folder, k=4, batch_size=4, arrays=True, **choices)
+    write_atlas(net(), data, tmp_path / "new", k=4, batch_size=4, arrays=True, **choices)
     again, new = winners(folder, "conv2"), winners(tmp_path / "new", "conv2")
     assert again.origin == new.origin != winners(site, "conv2").origin
     np.testing.assert_array_equal(again.projections, new.projections)
@@ -240,7 +240,7 @@ def test_maps_are_grouped_by_the_images_they_share(site):
 def test_parts_make_the_same_site(site, data, tmp_path, monkeypatch):
     monkeypatch.setattr(projecting, "BYTES_A_PART", 1)
     monkeypatch.setattr(projecting.parts, "__defaults__", (1,))
-    write_atlas(net(), data, tmp_path, k=4, batch_size=4)
+    write_atlas(net(), data, tmp_path, k=4, batch_size=4, arrays=True)
     assert len(list(tmp_path.glob("winners/*.npz"))) == 11
     whole = files(site)
     for name, content in files(tmp_path).items():
@@ -249,9 +249,7 @@ def test_parts_make_the_same_site(site, data, tmp_path, monkeypatch):
 
 
 def test_some_maps_some_layers_without_arrays(data, tmp_path):
-    write_atlas(
-        net(), data, tmp_path, ["conv2"], k=2, maps=3, title="T", batch_size=4, arrays=False
-    )
+    write_atlas(net(), data, tmp_path, ["conv2"], k=2, maps=3, title="T", batch_size=4)
     index = told(tmp_path, "index.js")
     assert (index["title"], index["k"], index["layers"][0]["shown"]) == ("T", 2, 3)
     found = winners(tmp_path, "conv2")
@@ -268,7 +266,8 @@ def test_a_net_from_a_file_that_turns_colours_round_is_still_local(tmp_path, pho
     pixels = keras.Input((*SIZE, 3))
     x = keras.layers.Conv2D(3, 5, activation="relu", name="c")(pixels[..., ::-1])
     keras.Model(pixels, x).save(tmp_path / "net.keras")
-    write_atlas(keras.models.load_model(tmp_path / "net.keras"), photos, tmp_path / "site")
+    model = keras.models.load_model(tmp_path / "net.keras")
+    write_atlas(model, photos, tmp_path / "site", arrays=True)
     assert told(tmp_path / "site", "index.js")["layers"][0]["field"] == [5, 5]
     assert winners(tmp_path / "site", "c").projections.shape[1:] == (5, 5, 3)
 
@@ -281,7 +280,7 @@ def test_fields_larger_than_the_image_show_what_is_seen_of_it(tmp_path, photos):
     model = keras.Model(pixels, x)
     field = receptive_field(model, "c")
     assert min(field.size) > max(SIZE)
-    write_atlas(model, photos, tmp_path, ["c"], k=3)
+    write_atlas(model, photos, tmp_path, ["c"], k=3, arrays=True)
     found, top = winners(tmp_path, "c"), load_results(tmp_path / "top.npz")["c"]
     assert found.patches.shape[1:3] == SIZE
     sides = set()
@@ -361,7 +360,7 @@ def test_bad_input_is_named(photos, site, tmp_path):
 def test_again_nothing_is_computed_and_nothing_changes(site, data, monkeypatch):
     before = files(site)
     monkeypatch.setattr(projecting, "project", None)  # would fail if called
-    write_atlas(net(), data, site, k=4, batch_size=4)
+    write_atlas(net(), data, site, k=4, batch_size=4, arrays=True)
     assert files(site) == before
 
 

@@ -23,7 +23,7 @@ def found(tmp_path_factory):
     top = zf.top_activations(model, images, ["conv2"], k=2)["conv2"]
     occlusion = zf.occlusion(model, images[:2], 7, 5, layer="conv2", method="coarse")
     folder = tmp_path_factory.mktemp("evolution")
-    zf.write_atlas(model, images, folder / "atlas", ["conv2"], k=1, maps=2)
+    zf.write_atlas(model, images, folder / "atlas", ["conv2"], k=1, maps=2, arrays=True)
     callback = zf.FeatureEvolution(images, ["conv2"], 2, epochs=[1], folder=folder)
     callback.set_model(model)
     callback.on_train_begin()

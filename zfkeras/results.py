@@ -41,6 +41,7 @@ class Result:
     """
 
     _parts: ClassVar[dict[str, type["Result"]]] = {}
+    _compressed: ClassVar[bool] = True  # False: its arrays are noise to a compressor
 
     @classmethod
     def of(cls, **values: Any) -> Self:
@@ -79,7 +80,8 @@ class Result:
         others[_CLASS] = type(self).__name__
         arrays[_SETTINGS] = np.array(json.dumps(others, default=np.generic.item))
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        write = np.savez_compressed if self._compressed else np.savez
+        write(buffer, **arrays)  # type: ignore[arg-type]
         return write_atomically(path, buffer.getvalue())
 
     @classmethod

@@ -15,7 +15,8 @@ from zfkeras.deconvnet.local import UnitProjections, cut_patches
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.results import Result
 
-BYTES_A_PART = 2**29  # of images and pictures
+BYTES_A_PART = 2**28  # of images and pictures; one part is projected while another is drawn
+BYTES_HELD = 2**27  # of images that further parts may want
 OUTSIDE = 128  # what patches show beyond the image's border
 
 
@@ -40,6 +41,8 @@ class Winners(Result):
             where the unit sees nothing; None if not kept.
         projections: (U, h, w, C) float16: the projection divided by its scale; None if not kept.
     """
+
+    _compressed = False
 
     layer: str
     origin: str
@@ -91,39 +94,61 @@ def winning(top: TopActivations, maps: list[int]) -> NDArray[np.int64]:
     return found
 
 
+class Photographs:
+    """Images of a data set by key: those last asked for are held, so as not to be read again.
+
+    Args:
+        row: The data set.
+        most: How many to hold, at least one.
+        taken: Is told of each image that was read, with its key.
+    """
+
+    def __init__(self, row: Stream, most: int, taken: Callable[[int, NDArray], Any]) -> None:
+        self._row, self._most, self._taken = row, most, taken
+        self._held: dict[int, NDArray] = {}
+
+    def pick(self, keys: NDArray[np.int64]) -> NDArray:
+        """Images (n, H, W, C), in the order of their keys."""
+        new = [key for key in keys.tolist() if key not in self._held]
+        pictures = self._row.pick(new)[0] if new else ()
+        # Copies, or one of them would hold the memory of all that were read with it.
+        read = {key: picture.copy() for key, picture in zip(new, pictures, strict=True)}
+        for key, picture in read.items():
+            self._taken(key, picture)
+        found = self._held | read
+        self._held = {key: found[key] for key in list(found)[-self._most :]}
+        return np.stack([found[key] for key in keys.tolist()])
+
+
 def project(
     deconv: DeconvNet,
-    row: Stream,
+    photographs: Photographs,
     top: TopActivations,
     maps: list[int],
     done: Callable[[int], Any] = int,
     batch_size: int = 64,
-) -> tuple[Winners, dict[int, NDArray]]:
+) -> Winners:
     """Projects the winners of some maps.
 
     Args:
         deconv: The deconvnet.
-        row: The data set that was searched.
+        photographs: The images that were searched.
         top: What was found in the layer.
         maps: Feature maps of it.
         done: Is told how many more units are done, now and then.
         batch_size: Units at a time.
-
-    Returns:
-        The winners, and their images by key.
     """
     units = winning(top, maps)
     keys, positions = top.keys[*units.T], top.positions[*units.T]
-    wanted, index = np.unique(keys, return_inverse=True)
-    arrays, images = _NOTHING, np.zeros(0)
+    arrays = _NOTHING
     if len(units):
-        images = row.pick(wanted)[0]
+        wanted, index = np.unique(keys, return_inverse=True)
         asked = np.column_stack([index.reshape(-1), positions, units[:, 0]])
+        images = photographs.pick(wanted)
         arrays = _projected(deconv, images, top.layer, asked, batch_size, done)
-    winners = Winners(
+    return Winners(
         top.layer, origin(deconv, top, maps), np.asarray(maps, np.int64), units, keys, **arrays
     )
-    return winners, dict(zip(wanted.tolist(), images, strict=True))
 
 
 def _projected(
@@ -135,13 +160,15 @@ def _projected(
     done: Callable[[int], Any],
 ) -> dict[str, NDArray]:
     """What `Winners` keeps of some units, in their order."""
-    order, found = [], []
+    found: dict[str, NDArray] = {}
+    seen = to_bytes(images)
     for chosen, part in deconv.iterate_units(images, layer, units, batch_size):
-        order += chosen.tolist()
-        found.append(_shown(part, images))
+        for name, some in _shown(part, seen).items():
+            if name not in found:
+                found[name] = np.empty((len(units), *some.shape[1:]), some.dtype)
+            found[name][chosen] = some
         done(len(chosen))
-    back = np.argsort(order)
-    return {name: np.concatenate([one[name] for one in found])[back] for name in _NOTHING}
+    return found
 
 
 _NOTHING: dict[str, NDArray] = {
@@ -153,8 +180,8 @@ _NOTHING: dict[str, NDArray] = {
 }
 
 
-def _shown(part: UnitProjections, images: NDArray) -> dict[str, NDArray]:
-    """What `Winners` keeps of some units."""
+def _shown(part: UnitProjections, images: NDArray[np.uint8]) -> dict[str, NDArray]:
+    """What `Winners` keeps of some units of these images."""
     height, width = part.image_size
     pixels, boxes = part.pixels, part.boxes
     frames = boxes
@@ -165,12 +192,12 @@ def _shown(part: UnitProjections, images: NDArray) -> dict[str, NDArray]:
     shares = pixels / np.where(scales > 0, scales, 1)[:, None, None, None]
     patches = np.asarray(cut_patches(images, part.units[:, 0], frames, OUTSIDE))
     if frames is not boxes:
-        patches = np.where(_inside(boxes, height, width), patches, OUTSIDE)
+        patches = np.where(_inside(boxes, height, width), patches, np.uint8(OUTSIDE))
     return {
         "values": part.values,
         "boxes": boxes,
         "scales": scales,
-        "patches": to_bytes(patches),
+        "patches": patches,
         "projections": shares.astype(np.float16),
     }
 

@@ -19,7 +19,7 @@ from zfkeras.atlas.projecting import Winners
 from zfkeras.files import write_atomically
 from zfkeras.types import Json
 
-STYLE = 3  # to be raised with any change of what is drawn: finished atlases draw themselves anew
+STYLE = 4  # to be raised with any change of what is drawn: finished atlases draw themselves anew
 LARGEST = 160  # side of a picture on the page of its map
 TINY = 32  # pictures up to this side are shown pixel by pixel
 SPARED = 0.05  # share of its signal that a map's mosaic may leave out
@@ -136,9 +136,12 @@ def _cast(projections: NDArray, maps: int) -> NDArray[np.float32]:
     """
     if maps < COMMON:
         return np.zeros(projections.shape[3], np.float32)
-    signal = projections.astype(np.float32)
-    magnitude = max(float(np.abs(signal).mean(3).sum()), np.finfo(np.float32).tiny)
-    return (signal.sum((0, 1, 2)) / magnitude).astype(np.float32)
+    total, magnitude = np.zeros(projections.shape[3], np.float64), np.finfo(np.float32).tiny
+    for one in projections:  # not at once: it would be twice as large, and out of the cache
+        signal = one.astype(np.float32)
+        total += signal.sum((0, 1))
+        magnitude += float(np.abs(signal, out=signal).sum()) / len(total)
+    return (total / magnitude).astype(np.float32)
 
 
 def _draw_sheets(pictures: _Pictures, folder: Path, place: str) -> dict[int, Sheet]:

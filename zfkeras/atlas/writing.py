@@ -3,12 +3,15 @@
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from zfkeras import image
@@ -39,7 +42,7 @@ def write_atlas(
     title: str | None = None,
     batch_size: int = 32,
     save_every: int = 20,
-    arrays: bool = True,
+    arrays: bool = False,
     progress: bool = False,
     rule: str = "deconvnet",
     rules: Rules | None = None,
@@ -65,7 +68,8 @@ def write_atlas(
         title: What the site is called; default: the model's name.
         batch_size: Images at a time.
         save_every: Batches between two savings of the search.
-        arrays: Whether winners/*.npz hold patches and projections too, not just boxes and values.
+        arrays: Whether winners/*.npz hold patches and projections too, not just boxes and values;
+            the disk space is some nine times as large.
         progress: Whether to show progress bars.
         rule: Of `DeconvNet`, as `rules`.
         rules: Your own reverse rules.
@@ -105,20 +109,28 @@ def write_atlas(
     )
     write_units(results, root / "units.csv")
     write_maps(results, root / "maps.csv")
-    job = _Job(
-        DeconvNet(model, rule=rule, rules=rules), row, root, 4 * math.prod(size), arrays, progress
+    held = max(1, projecting.BYTES_HELD // (4 * math.prod(size)))
+    job = _Job(DeconvNet(model, rule=rule, rules=rules), row, held, root, arrays)
+    places = {layer: site.place(number, layer) for number, layer in enumerate(results)}
+    shown = {layer: _shown(top, maps) for layer, top in results.items()}
+    drawn = job.draw(
+        [
+            _Part(top, some, f"{places[layer]}-{number:03d}", places[layer])
+            for layer, top in results.items()
+            for number, some in enumerate(projecting.parts(top, shown[layer], 4 * math.prod(size)))
+        ],
+        progress,
     )
     told: list[Json] = []
     seen: dict[int, list[str]] = {}
-    for number, (layer, top) in enumerate(results.items()):
-        stem, shape = site.place(number, layer), graph.shapes[graph.find(layer)][1:-1]
-        drawn = job.layer(top, _shown(top, maps), stem)
+    for layer, top in results.items():
+        shape = graph.shapes[graph.find(layer)][1:-1]
         field, why = field_or_reason(model, layer)
         if field is not None and shape and (why := job.deconv.why_whole(layer)):
             field = None
-        facts = site.about(top, shape, field, why, drawn)
-        told.append(facts | {"data": site.write_layer(root, stem, top, drawn)})
-        seen |= site.pictures(top, drawn)
+        facts = site.about(top, shape, field, why, drawn[layer])
+        told.append(facts | {"data": site.write_layer(root, places[layer], top, drawn[layer])})
+        seen |= site.pictures(top, drawn[layer])
     return site.write_index(root, title or model.name, results, told, seen, size[:2])
 
 
@@ -128,57 +140,77 @@ def _shown(top: TopActivations, maps: int | None) -> list[int]:
 
 
 @dataclass(frozen=True)
+class _Part:
+    """Some maps of a layer: what was found in it, their numbers, the part's name, the layer's."""
+
+    top: TopActivations
+    maps: list[int]
+    name: str
+    stem: str
+
+    @property
+    def units(self) -> int:
+        return len(projecting.winning(self.top, self.maps))
+
+
 class _Job:
     """Projects and draws, but for what is there already."""
 
-    deconv: DeconvNet
-    row: Stream
-    root: Path
-    image_bytes: int
-    arrays: bool
-    progress: bool
+    def __init__(self, deconv: DeconvNet, row: Stream, held: int, root: Path, arrays: bool) -> None:
+        self.deconv, self._root, self._arrays = deconv, root, arrays
+        self._photographs = projecting.Photographs(row, held, self._save)
+        self._saved: set[int] = set()
 
-    def layer(self, top: TopActivations, maps: list[int], stem: str) -> list[DrawnMap]:
-        """All maps of a layer that are shown."""
-        total = 2 * len(projecting.winning(top, maps))  # each is projected, then drawn
-        drawn: list[DrawnMap] = []
-        with tqdm(
-            desc=f"drawing {top.layer}", total=total, unit="picture", disable=not self.progress
-        ) as bar:
-            for number, part in enumerate(projecting.parts(top, maps, self.image_bytes)):
-                drawn += self._part(top, part, f"{stem}-{number:03d}", stem, bar)
+    def draw(self, parts: list[_Part], progress: bool) -> dict[str, list[DrawnMap]]:
+        """Each part is drawn while the next is projected; the maps by layer."""
+        drawn: dict[str, list[DrawnMap]] = {part.top.layer: [] for part in parts}
+        total = 2 * sum(part.units for part in parts)  # each is projected, then drawn
+        bar = tqdm(desc="drawing", total=total, unit="picture", disable=not progress)
+
+        def finish(part: _Part, drawing: Future[list[DrawnMap]]) -> None:
+            drawn[part.top.layer] += drawing.result()
+            bar.update(part.units)
+
+        with bar, ThreadPoolExecutor(1) as pool:
+            before: tuple[_Part, Future[list[DrawnMap]]] | None = None
+            for part in parts:
+                bar.set_postfix_str(part.top.layer)
+                draw = self._projected(part, bar.update)
+                if before is not None:
+                    finish(*before)
+                before = part, pool.submit(draw)
+            if before is not None:
+                finish(*before)
         return drawn
 
-    def _part(
-        self, top: TopActivations, maps: list[int], name: str, stem: str, bar: tqdm
-    ) -> list[DrawnMap]:
-        """Some maps; a note, written last, says that they are done, and what they were."""
-        note, kept = (self.root / f"winners/{name}{suffix}" for suffix in (".json", ".npz"))
-        origin = projecting.origin(self.deconv, top, maps)
-        drawn = _noted(note, origin, self.arrays)
+    def _projected(self, part: _Part, done: Callable[[int], Any]) -> Callable[[], list[DrawnMap]]:
+        """Projects a part unless it is there; what is returned draws it."""
+        note, kept = (self._root / f"winners/{part.name}{end}" for end in (".json", ".npz"))
+        origin = projecting.origin(self.deconv, part.top, part.maps)
+        drawn = _noted(note, origin, self._arrays)
+        winners = None if drawn else _kept(kept, origin)
+        if drawn is not None or winners is not None:
+            done(part.units)
         if drawn is not None:
-            bar.update(2 * sum(len(one.boxes) for one in drawn))
-            return drawn
-        winners = _kept(kept, origin)
+            return lambda: drawn
         if winners is None:
-            winners = self._projected(top, maps, bar)
-        else:
-            bar.update(len(winners.units))
-        drawn = sheets.draw(winners, self.root, f"sheets/{stem}", top.values.shape[1])
+            winners = projecting.project(self.deconv, self._photographs, part.top, part.maps, done)
+        return lambda: self._drawn(part, winners, note, kept)
+
+    def _drawn(self, part: _Part, winners: Winners, note: Path, kept: Path) -> list[DrawnMap]:
+        """Draws a part; a note, written last, says that it is done, and what it was."""
+        drawn = sheets.draw(winners, self._root, f"sheets/{part.stem}", part.top.values.shape[1])
         bare = replace(winners, patches=None, projections=None)
-        (winners if self.arrays else bare).save(kept)
-        facts = _facts(origin, self.arrays) | {"drawn": [asdict(one) for one in drawn]}
+        (winners if self._arrays else bare).save(kept)
+        facts = _facts(winners.origin, self._arrays) | {"drawn": [asdict(one) for one in drawn]}
         write_atomically(note, json.dumps(facts).encode())
-        bar.update(len(winners.units))
         return drawn
 
-    def _projected(self, top: TopActivations, maps: list[int], bar: tqdm) -> Winners:
-        """The winners of some maps; their images go to the site."""
-        winners, images = projecting.project(self.deconv, self.row, top, maps, bar.update)
-        for key, picture in images.items():
-            path = self.root / site.picture_file(key)
-            image.save(path, projecting.to_bytes(picture))
-        return winners
+    def _save(self, key: int, picture: NDArray) -> None:
+        """Writes a picture of the data set, once."""
+        if key not in self._saved:
+            image.save(self._root / site.picture_file(key), projecting.to_bytes(picture))
+            self._saved.add(key)
 
 
 def _facts(origin: str, arrays: bool) -> Json:

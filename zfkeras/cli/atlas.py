@@ -33,7 +33,7 @@ def atlas(
     title: str = typer.Option("", help="What the site is called [default: as the net]."),
     batch_size: int = typer.Option(32, help="Pictures at a time."),
     save_every: int = typer.Option(20, help="Batches between two savings of the search."),
-    arrays: bool = typer.Option(True, help="Keep patches and projections as arrays as well."),
+    arrays: bool = typer.Option(False, help="Keep patches and projections as arrays as well."),
     rule: str = options.RULE,
     rules: str = options.RULES,
     *,
