@@ -208,6 +208,24 @@ def faithfulness(images, goal):
     )
 
 
+def top_activations(images, goal):
+    """All convolutions, beside the net up to the last of them."""
+    import keras
+
+    import zfkeras as zf
+
+    model = net("ZFNet")
+    some = photographs(model, images)
+    trunk = keras.Model(model.inputs, model.get_layer("conv5").output)
+    return Case(
+        lambda: zf.top_activations(model, some),
+        forwards(trunk, some, images),
+        1.0,
+        (None, goal),
+        f"{images} passes up to conv5",
+    )
+
+
 # === Making things ===
 
 
@@ -252,6 +270,7 @@ CASES = {
     "invariance, 1 image": lambda: invariance(1, 2.0),
     "faithfulness, 8 images": lambda: faithfulness(8, 1.3),
     "faithfulness, 1 image": lambda: faithfulness(1, 2.0),
+    "top activations, 256 images": lambda: top_activations(256, 1.06),
     "new DeconvNet, ResNet50V2": lambda: new_deconvnet("ResNet50V2", "conv4_block1_out", 1.2),
     "new DeconvNet, ZFNet": lambda: new_deconvnet("ZFNet", "conv5", 0.2),
     "export, bundled net": export,

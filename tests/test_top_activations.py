@@ -91,6 +91,22 @@ def contents(results):
 # === The search ===
 
 
+def test_a_kept_search_takes_the_weights_of_the_moment(images):
+    """The graph is made once for a model, its layers and k; not so what it computes."""
+    net = small_net()
+    first = top_activations(net, images, LAYERS, k=3)
+    searcher = Searcher.of(net, LAYERS, 3)
+    assert Searcher.of(net, LAYERS, 3) is searcher
+    assert Searcher.of(net, LAYERS, 4) is not searcher
+    net.set_weights(small_net(seed=4).get_weights())
+    again = top_activations(net, images, LAYERS, k=3)
+    new = top_activations(small_net(seed=4), images, LAYERS, k=3)
+    for layer in LAYERS:
+        np.testing.assert_array_equal(again[layer].values, new[layer].values)
+        assert not np.array_equal(again[layer].values, first[layer].values)
+    assert Searcher.of(net, LAYERS, 3) is searcher
+
+
 @pytest.mark.parametrize("batch_size", [1, 8, 29, 40])
 def test_the_strongest_units_are_found(net, images, batch_size):
     found = top_activations(net, images, LAYERS, k=6, batch_size=batch_size)

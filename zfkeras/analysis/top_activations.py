@@ -101,7 +101,7 @@ def top_activations(
         ((4, 3), (4, 3, 2), (4, 3), (4,))
     """
     batch_size = whole_number("batch_size", batch_size)
-    searcher = Searcher(model, _layers(model, layers), whole_number("k", k))
+    searcher = Searcher.of(model, _layers(model, layers), whole_number("k", k))
     row = stream(dataset, searcher.graph.shapes[0][1:], scale, progress)
     start, stop = _part(row, shard, batch_size)
     results = _empty_results(searcher, row, batch_size)

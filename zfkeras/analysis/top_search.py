@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from zfkeras.graph.kept import Kept
 from zfkeras.graph.walking import Graph, Step, walk
 from zfkeras.types import Tensor
 
@@ -53,6 +54,12 @@ class Searcher:
         self.steps: tuple[Step, ...] = tuple(s for s in self.graph.steps if s in needed)
         self.strategy = tf.distribute.get_strategy()
         self._traced = tf.function(self._on_replicas, autograph=False)
+
+    @classmethod
+    def of(cls, model: keras.Model, layers: Sequence[str], k: int) -> "Searcher":
+        """The model's searcher, with its graph, from the last call with the same arguments."""
+        key = (tuple(layers), k, tf.distribute.get_strategy())
+        return _KEPT.get(model, key, lambda: cls(model, layers, k))
 
     @property
     def replicas(self) -> int:
@@ -102,6 +109,9 @@ class Searcher:
             layer: _strong(values[value], keys, is_sound, weakest[layer], self.k)
             for layer, value in self.values.items()
         }
+
+
+_KEPT: Kept[Searcher] = Kept(most=4)
 
 
 def _strong(

@@ -15,7 +15,7 @@ from zfkeras.deconvnet.local import UnitProjections, cut_patches
 from zfkeras.deconvnet.net import DeconvNet
 from zfkeras.results import Result
 
-BYTES_A_PART = 2**28  # of images and pictures; one part is projected while another is drawn
+BYTES_A_PART = 2**29  # of images and pictures; one part is projected while another is drawn
 BYTES_HELD = 2**27  # of images that further parts may want
 OUTSIDE = 128  # what patches show beyond the image's border
 
