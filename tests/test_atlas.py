@@ -239,6 +239,7 @@ def test_maps_are_grouped_by_the_images_they_share(site):
 @pytest.mark.slow
 def test_parts_make_the_same_site(site, data, tmp_path, monkeypatch):
     monkeypatch.setattr(projecting, "BYTES_A_PART", 1)
+    monkeypatch.setattr(projecting, "BYTES_HELD", 1)
     monkeypatch.setattr(projecting.parts, "__defaults__", (1,))
     write_atlas(net(), data, tmp_path, k=4, batch_size=4, arrays=True)
     assert len(list(tmp_path.glob("winners/*.npz"))) == 11

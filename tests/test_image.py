@@ -59,6 +59,22 @@ def test_percentile_raises_contrast_and_clips(rng):
     assert contrast[1:].std() > 10 * image.to_display(pixels).astype(int)[1:].std()
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_each_picture_has_a_percentile_of_its_own(rng, dtype):
+    pixels = (rng.normal(size=(2, 7, 11, 3)) * [[[[3]]], [[[50]]]]).astype(dtype)
+    pixels[:, :2] = 0
+    for picture, shown in zip(pixels, image.to_display(pixels, percentile=90), strict=True):
+        picture = picture.astype(float)
+        scale = np.quantile(abs(picture[picture != 0]), 0.9)
+        expected = 255 * (0.5 + np.clip(picture / scale, -1, 1) / 2)
+        assert abs(shown - expected).max() < 0.5001
+
+
+def test_pixels_too_large_for_what_is_computed_with_are_refused():
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="finite=False"):
+        image.to_display(np.full((2, 2, 3), 1e300))
+
+
 def test_percentile_leaves_empty_pixels_out():
     """Most of a deep net's projection is zero; the rest must show all the same."""
     pixels = np.zeros((1, 60, 50, 3))

@@ -103,6 +103,8 @@ def to_display(pixels: ArrayLike, percentile: float | None = None) -> Picture:
         array([[[  0, 128, 191]]], dtype=uint8)
     """
     pixels = np.asarray(pixels)
+    if pixels.dtype != np.float16:  # thousands of which would be copied for nothing
+        pixels = pixels.astype(np.float32, copy=False)
     if pixels.ndim < 3 or not np.isfinite(pixels).all():
         raise ValueError(
             "Cannot show these pixels. They must be finite numbers of shape (..., H, W, C). "
@@ -116,7 +118,7 @@ def to_display(pixels: ArrayLike, percentile: float | None = None) -> Picture:
     signal, magnitude = np.empty(size, np.float32), np.empty(size, np.float32)
     for picture, target in zip(pixels.reshape(-1, size), shown.reshape(-1, size), strict=True):
         signal[:] = picture
-        signal /= _scale(np.abs(signal, out=magnitude), percentile or 100)
+        signal /= _scale(np.abs(signal, out=magnitude), percentile)
         signal.clip(-1, 1, out=signal)
         signal /= 2
         signal += 0.5
@@ -125,14 +127,13 @@ def to_display(pixels: ArrayLike, percentile: float | None = None) -> Picture:
     return shown
 
 
-def _scale(magnitude: NDArray[np.float32], percentile: float) -> np.float32:
-    """This percentile of the numbers above zero; 1 where there are none. Reorders them."""
-    count = np.count_nonzero(magnitude)
-    if not count or percentile == 100:
-        return magnitude.max() if count else np.float32(1)
-    rank = len(magnitude) - 1 - int((count - 1) * (1 - percentile / 100))
-    magnitude.partition(rank)
-    return magnitude[rank]
+def _scale(magnitude: NDArray[np.float32], percentile: float | None) -> np.float32:
+    """This percentile of the numbers above zero, or the largest; 1 where there are none."""
+    if not magnitude.any():
+        return np.float32(1)
+    if percentile is None:
+        return magnitude.max()
+    return np.percentile(magnitude[magnitude > 0], percentile, overwrite_input=True)
 
 
 def colour_map(values: ArrayLike, low: float | None = None, high: float | None = None) -> Picture:

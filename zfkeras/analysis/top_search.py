@@ -111,9 +111,6 @@ class Searcher:
         }
 
 
-_KEPT: Kept[Searcher] = Kept(most=4)
-
-
 def _strong(
     maps: Tensor, keys: Tensor, is_sound: Tensor, weakest: tuple[Tensor, Tensor], k: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -160,3 +157,6 @@ def _picked(values: Tensor, row: Tensor, channel: Tensor) -> Tensor:
     _, units, channels = tf.unstack(tf.shape(values, tf.int64))
     first = tf.cast(row, tf.int64) * units * channels + tf.cast(channel, tf.int64)
     return tf.gather(tf.reshape(values, [-1]), first[:, None] + tf.range(units) * channels)
+
+
+_KEPT: Kept[Searcher] = Kept(most=4)

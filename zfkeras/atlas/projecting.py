@@ -95,16 +95,15 @@ def winning(top: TopActivations, maps: list[int]) -> NDArray[np.int64]:
 
 
 class Photographs:
-    """Images of a data set by key: those last asked for are held, so as not to be read again.
+    """Images of a data set by key; those read last are held, so as not to be read again.
 
     Args:
         row: The data set.
-        most: How many to hold, at least one.
         taken: Is told of each image that was read, with its key.
     """
 
-    def __init__(self, row: Stream, most: int, taken: Callable[[int, NDArray], Any]) -> None:
-        self._row, self._most, self._taken = row, most, taken
+    def __init__(self, row: Stream, taken: Callable[[int, NDArray], Any]) -> None:
+        self._row, self._taken = row, taken
         self._held: dict[int, NDArray] = {}
 
     def pick(self, keys: NDArray[np.int64]) -> NDArray:
@@ -116,8 +115,10 @@ class Photographs:
         for key, picture in read.items():
             self._taken(key, picture)
         found = self._held | read
-        self._held = {key: found[key] for key in list(found)[-self._most :]}
-        return np.stack([found[key] for key in keys.tolist()])
+        images = np.stack([found[key] for key in keys.tolist()])
+        most = max(1, BYTES_HELD // images[0].nbytes)
+        self._held = {key: found[key] for key in list(found)[-most:]}
+        return images
 
 
 def project(

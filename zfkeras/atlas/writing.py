@@ -109,8 +109,7 @@ def write_atlas(
     )
     write_units(results, root / "units.csv")
     write_maps(results, root / "maps.csv")
-    held = max(1, projecting.BYTES_HELD // (4 * math.prod(size)))
-    job = _Job(DeconvNet(model, rule=rule, rules=rules), row, held, root, arrays)
+    job = _Job(DeconvNet(model, rule=rule, rules=rules), row, root, arrays)
     places = {layer: site.place(number, layer) for number, layer in enumerate(results)}
     shown = {layer: _shown(top, maps) for layer, top in results.items()}
     drawn = job.draw(
@@ -156,9 +155,9 @@ class _Part:
 class _Job:
     """Projects and draws, but for what is there already."""
 
-    def __init__(self, deconv: DeconvNet, row: Stream, held: int, root: Path, arrays: bool) -> None:
+    def __init__(self, deconv: DeconvNet, row: Stream, root: Path, arrays: bool) -> None:
         self.deconv, self._root, self._arrays = deconv, root, arrays
-        self._photographs = projecting.Photographs(row, held, self._save)
+        self._photographs = projecting.Photographs(row, self._save)
         self._saved: set[int] = set()
 
     def draw(self, parts: list[_Part], progress: bool) -> dict[str, list[DrawnMap]]:
@@ -188,13 +187,14 @@ class _Job:
         note, kept = (self._root / f"winners/{part.name}{end}" for end in (".json", ".npz"))
         origin = projecting.origin(self.deconv, part.top, part.maps)
         drawn = _noted(note, origin, self._arrays)
-        winners = None if drawn else _kept(kept, origin)
-        if drawn is not None or winners is not None:
-            done(part.units)
         if drawn is not None:
+            done(part.units)
             return lambda: drawn
+        winners = _kept(kept, origin)
         if winners is None:
             winners = projecting.project(self.deconv, self._photographs, part.top, part.maps, done)
+        else:
+            done(part.units)
         return lambda: self._drawn(part, winners, note, kept)
 
     def _drawn(self, part: _Part, winners: Winners, note: Path, kept: Path) -> list[DrawnMap]:
