@@ -4,7 +4,8 @@ The paper gives the ranges but no steps, and no formula for its "canonical dista
 method.md, Invariance: plain Euclidean distances, and those between features scaled to unit length.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -23,6 +24,7 @@ from zfkeras.graph.kept import Kept
 from zfkeras.graph.predictor import Predictor
 from zfkeras.results import Result
 from zfkeras.types import Tensor
+from zfkeras.validate import whole_number
 
 Integers = NDArray[np.int64]
 
@@ -128,19 +130,16 @@ def invariance(
     amounts = check_amounts(transforms)
     fill = _filling(images, fill_value)
     compare = _Comparison.of(model, layers, output, checked_scores(scores, softmax))
-    baseline = Predictor.of(model, (), output, scores, softmax)(images, batch_size).scores
-    watched = class_of_each(classes, baseline.argmax(1), baseline.shape[1])
+    every = np.arange(len(images))
+    count = compare.predictor.classes
+    class_of_each(classes, every * 0, count)  # so that a wrong one is told of before the work
     kinds = [kind for kind, values in amounts.items() for _ in values]
     steps = np.concatenate(list(amounts.values()))
     maps = np.stack([matrix(*step) for step in zip(kinds, steps, strict=True)])
-    bar = tqdm(total=len(images) * len(maps), desc="transforming", disable=not progress)
-    with bar:
-        found = [
-            compare.image(image, maps, beside, batch_size, bar)
-            for image, beside in zip(images, fill, strict=True)
-        ]
-    distances, unit_distances, probabilities = map(np.stack, zip(*found, strict=True))
-    each = np.arange(len(images))
+    with tqdm(total=len(images) * len(maps), desc="transforming", disable=not progress) as bar:
+        distances, unit_distances, answers = compare(images, fill, maps, batch_size, bar)
+    watched = class_of_each(classes, answers[:, 0].argmax(1), count)
+    probabilities = answers[every, :, watched]
     return Invariance(
         kinds=np.array(kinds),
         amounts=steps,
@@ -148,8 +147,8 @@ def invariance(
         distances=distances,
         unit_distances=unit_distances,
         classes=watched,
-        probabilities=probabilities[each, :, watched],
-        baseline_probabilities=baseline[each, watched],
+        probabilities=probabilities[:, 1:],
+        baseline_probabilities=probabilities[:, 0],
         score_name=compare.predictor.score_name,
     )
 
@@ -163,7 +162,7 @@ def _filling(images: Floats, fill_value: ArrayLike | str) -> Floats:
 
 
 class _Comparison:
-    """Compares an image with its transformed versions; features never leave the device."""
+    """Compares images with their transformed versions; features never leave the device."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
@@ -177,45 +176,69 @@ class _Comparison:
         wanted = layers, output, scores
         return _KEPT.get(model, wanted, lambda: cls(Predictor.of(model, *wanted)))
 
-    def image(
-        self, image: Floats, maps: NDArray, fill: Floats, batch_size: int, bar: tqdm
+    def __call__(
+        self, images: Floats, fill: Floats, maps: Floats, batch_size: int, bar: tqdm
     ) -> tuple[Floats, Floats, Floats]:
-        """Distances (L, T), unit distances (L, T) and probabilities (T, classes)."""
-        traced, parts = self._traced_for(image.shape), []
-        for some in self.batches(maps, batch_size):
-            maps_of_some = tf.constant(some, tf.float32)
-            parts.append(traced(tf.constant(image[None]), maps_of_some, tf.constant(fill[None])))
-            bar.update(len(some))
-        distances, units, probabilities = zip(*parts, strict=True)
-        return np.concatenate(distances, 1), np.concatenate(units, 1), np.concatenate(probabilities)
+        """Distances (N, L, T), unit distances (N, L, T), scores (N, 1 + T, classes), image first.
+
+        Several images go up at a time with all their versions, or one with some of them.
+        """
+        batch_size = whole_number("batch_size", batch_size)
+        traced, rows = self._traced_for(images.shape[1:]), []
+        together = max(1, batch_size // (1 + len(maps)))
+        parts = np.array_split(maps.astype(np.float32), math.ceil(len(maps) / batch_size))
+        for start in range(0, len(images), together):
+            some = tf.constant(images[start : start + together])
+            beside = tf.constant(fill[start : start + together])
+            found = []
+            for part in parts:
+                found.append([x.numpy() for x in traced(some, tf.constant(part), beside)])
+                bar.update(len(some) * len(part))
+            rows.append(_joined(found))
+        distances, units, scores = (np.concatenate(x) for x in zip(*rows, strict=True))
+        return distances, units, scores
 
     def _traced_for(self, size: tuple[int, ...]) -> Callable:
         if size not in self._traced:
-            image, maps = tf.TensorSpec((1, *size)), tf.TensorSpec((None, 2, 3))
-            fill = tf.TensorSpec((1, None, None, size[-1]))
+            images, maps = tf.TensorSpec((None, *size)), tf.TensorSpec((None, 2, 3))
+            fill = tf.TensorSpec((None, None, None, size[-1]))
             traced = tf.function(self.batch, autograph=False)
-            self._traced[size] = traced.get_concrete_function(image, maps, fill)
+            self._traced[size] = traced.get_concrete_function(images, maps, fill)
         return self._traced[size]
 
-    @staticmethod
-    def batches(maps: NDArray, batch_size: int) -> Iterator[NDArray]:
-        for start in range(0, len(maps), batch_size):
-            yield maps[start : start + batch_size]
-
     def batch(
-        self, image: Tensor, maps: Tensor, fill: ArrayLike
+        self, images: Tensor, maps: Tensor, fill: Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        moved = transform(tf.repeat(image, tf.shape(maps)[0], 0), maps, fill)
-        # The image goes up in the same batch, so that doing nothing gives a distance of zero.
-        probabilities, layers = self.predictor.tensors(tf.concat([image, moved], 0))
+        """Each of n images beside T versions: (n, L, T), (n, L, T) and (n, 1 + T, classes)."""
+        n, versions = tf.shape(images)[0], tf.shape(maps)[0]
+        moved = transform(
+            tf.repeat(images, versions, 0), tf.tile(maps, [n, 1, 1]), tf.repeat(fill, versions, 0)
+        )
+        # The images go up in the same batch, so that doing nothing gives a distance of zero.
+        scores, layers = self.predictor.tensors(tf.concat([images, moved], 0))
         features = [tf.reshape(x, [tf.shape(x)[0], -1]) for x in layers]
-        distances = tf.stack([_to_first(x) for x in features])
-        units = tf.stack([_to_first(tf.math.l2_normalize(x, 1)) for x in features])
-        return distances, units, probabilities[1:]
+        distances = tf.stack([_distances(x, n) for x in features], 1)
+        units = tf.stack([_distances(tf.math.l2_normalize(x, 1), n) for x in features], 1)
+        return distances, units, tf.concat(_beside(scores, n), 1)
 
 
 _KEPT: Kept[_Comparison] = Kept()
 
 
-def _to_first(features: tf.Tensor) -> tf.Tensor:
-    return tf.norm(features[1:] - features[:1], axis=1)
+def _distances(features: tf.Tensor, n: int | tf.Tensor) -> tf.Tensor:
+    """How far (n, T) the versions' features are from the image's."""
+    image, versions = _beside(features, n)
+    return tf.norm(versions - image, axis=2)
+
+
+def _beside(rows: tf.Tensor, n: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Of n images and then all their versions: (n, 1, …) and (n, T, …)."""
+    return rows[:n, None], tf.reshape(rows[n:], [n, -1, tf.shape(rows)[1]])
+
+
+def _joined(parts: list[list[Floats]]) -> list[Floats]:
+    """One result of several parts of the versions; the image's own score is in each."""
+    distances, units, scores = zip(*parts, strict=True)
+    first, *others = scores
+    every = [first, *(more[:, 1:] for more in others)]
+    return [np.concatenate(distances, 2), np.concatenate(units, 2), np.concatenate(every, 1)]
