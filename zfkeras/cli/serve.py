@@ -25,39 +25,27 @@ def register(app: typer.Typer) -> None:
 class Bounds:
     """What the server bears, and who may ask."""
 
-    rest_api_timeout_in_ms: int = (
-        typer.Option(
-            30000, "--rest_api_timeout_in_ms", min=1, help="Time for a request; then 504."
-        ),
+    rest_api_timeout_in_ms: int = typer.Option(
+        30000, "--rest_api_timeout_in_ms", min=1, help="Time for a request; then 504."
     )
-    rest_api_num_threads: int | None = (
-        typer.Option(
-            None, "--rest_api_num_threads", min=1, help="Threads for light requests of a model."
-        ),
+    rest_api_num_threads: int | None = typer.Option(
+        None, "--rest_api_num_threads", min=1, help="Threads for light requests of a model."
     )
-    rest_api_enable_cors_support: str = (
-        typer.Option(
-            "false",
-            "--rest_api_enable_cors_support",
-            metavar="BOOLEAN",
-            help="Pages of every origin may ask.",
-        ),
+    rest_api_enable_cors_support: str = typer.Option(
+        "false",
+        "--rest_api_enable_cors_support",
+        metavar="BOOLEAN",
+        help="Pages of every origin may ask.",
     )
-    monitoring_config_file: Path | None = (
-        typer.Option(None, "--monitoring_config_file", help="Turns on metrics for Prometheus."),
+    monitoring_config_file: Path | None = typer.Option(
+        None, "--monitoring_config_file", help="Turns on metrics for Prometheus."
     )
-    max_body_mb: int = (
-        typer.Option(64, "--max_body_mb", min=1, help="Largest body of a request."),
+    max_body_mb: int = typer.Option(64, "--max_body_mb", min=1, help="Largest body of a request.")
+    max_queue: int = typer.Option(
+        128, "--max_queue", min=1, help="How many requests of a model may wait; then 503."
     )
-    max_queue: int = (
-        typer.Option(
-            128, "--max_queue", min=1, help="How many requests of a model may wait; then 503."
-        ),
-    )
-    grace_seconds: float = (
-        typer.Option(
-            10.0, "--grace_seconds", min=0.1, help="Time for requests under way when it is stopped."
-        ),
+    grace_seconds: float = typer.Option(
+        10.0, "--grace_seconds", min=0.1, help="Time for requests under way when it is stopped."
     )
 
     def arguments(self) -> Json:
@@ -84,17 +72,15 @@ class Bounds:
 class Refused:
     """Flags of TensorFlow Serving that can't be honoured."""
 
-    port: int = (typer.Option(0, "--port", help="Of gRPC, which this server has not: 0."),)
-    enable_batching: str = (
-        typer.Option(
-            "false",
-            "--enable_batching",
-            metavar="BOOLEAN",
-            help="This server does not batch: false.",
-        ),
+    port: int = typer.Option(0, "--port", help="Of gRPC, which this server has not: 0.")
+    enable_batching: str = typer.Option(
+        "false",
+        "--enable_batching",
+        metavar="BOOLEAN",
+        help="This server does not batch: false.",
     )
-    batching_parameters_file: Path | None = (
-        typer.Option(None, "--batching_parameters_file", help="This server does not batch."),
+    batching_parameters_file: Path | None = typer.Option(
+        None, "--batching_parameters_file", help="This server does not batch."
     )
 
     def check(self) -> None:
