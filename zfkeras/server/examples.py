@@ -77,7 +77,7 @@ def _feature(name: str, values: list[JsonValue]) -> JsonValue:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=data))
     if kinds[0] == "float":
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=[*map(int, values)]))
 
 
 def _kind(name: str, value: JsonValue) -> str:

@@ -96,7 +96,11 @@ class Servable:
         call = manager.get_cancelable_function(self._loaded.signatures[signature])
         with job.stops(manager.start_cancel):
             outputs = call(**feeds)
-            return {name: outputs[name].numpy() for name in sorted(outputs)}
+            # A scalar of text comes as bytes, not as an array.
+            return {
+                name: np.asarray(outputs[name].numpy(), outputs[name].dtype.as_numpy_dtype)
+                for name in sorted(outputs)
+            }
 
     def _check_ranks(self, signature: str, inputs: Mapping[str, np.ndarray]) -> None:
         """Some operations of TensorFlow end the process when the rank of their input is wrong."""
