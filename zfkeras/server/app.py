@@ -54,7 +54,7 @@ class _App:
         self._limits, self._access, self._metrics_path = limits, access, metrics_path
         self._metrics = Metrics()
         self._room = Room(limits.bodies)
-        self._reading = Queue("documents to read", limits.queue, threads=1)
+        self._reading = Queue("documents to read", limits.connections, threads=1)
         self._queues = {
             name: Queue(f"model {name}", limits.queue, limits.threads) for name in self._models
         }  # fmt: skip

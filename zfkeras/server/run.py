@@ -4,6 +4,7 @@ import contextlib
 import math
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 
 import uvicorn
@@ -124,6 +125,11 @@ class Server:
             self._socket.close()
             poller.join(_POLLER_ENDS)
 
+    def wait(self) -> None:
+        """Returns once `run`, in another thread, answers."""
+        while not self._uvicorn.started:
+            time.sleep(0.005)
+
     def stop(self) -> None:
         """Makes `run` return once the requests under way are answered."""
         self._uvicorn.should_exit = True
@@ -159,6 +165,7 @@ def serving(
     )
     thread = threading.Thread(target=server.run, name="server", daemon=True)
     thread.start()
+    server.wait()
     try:
         yield server.url
     finally:
