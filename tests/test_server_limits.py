@@ -18,6 +18,7 @@ from toys import Strange
 from zfkeras.server import Limits, ModelConfig, serving
 from zfkeras.server.errors import ServingError
 from zfkeras.server.limits import HEAVY, Costs, Job, Queue, Room
+from zfkeras.server.servable import Servable
 
 PREDICT = "/v1/models/toy:predict"
 
@@ -354,3 +355,22 @@ def test_status_answers_while_others_send_what_they_should_not(base):
             flood.wait()
         process.send_signal(signal.SIGTERM)
     assert np.percentile(took, 99) < 0.1, sorted(took)[-20:]
+
+
+def test_each_call_is_stopped_by_its_own(base):
+    """Many calls at once, every other one stopped: the rest answer, and right."""
+    servable = Servable(base / "1")
+    servable.predict("loop", {"rounds": np.int32([1])})
+
+    def call(number):
+        job = Job(60)
+        if number % 2:
+            threading.Timer(0.02, job.stop, [ServingError("gone", "CANCELLED")]).start()
+            with pytest.raises(ServingError, match="gone"):
+                servable.predict("loop", {"rounds": np.int32([5000])}, job)
+            return 0
+        return servable.predict("any_rank", {"x": np.full((2, 3), number)}, job)["y"][1, 2]
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(call, range(60)))
+    assert answers == [0 if number % 2 else 2 * number for number in range(60)]

@@ -11,11 +11,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow.python.eager.cancellation import CancellationManager
 
 from zfkeras import warmup
 from zfkeras.server.errors import ServingError, code_name
 from zfkeras.server.limits import Costs, Job
+from zfkeras.server.stopping import Stoppable
 
 # What eager TensorFlow wraps around an op's message, and a server's client cannot use.
 _EAGER_NOISE = re.compile(
@@ -92,10 +92,9 @@ class Servable:
             raise ServingError(str(error)) from error
 
     def _call(self, signature: str, feeds: Mapping[str, Any], job: Job) -> dict[str, np.ndarray]:
-        manager = CancellationManager()
-        call = manager.get_cancelable_function(self._loaded.signatures[signature])
-        with job.stops(manager.start_cancel):
-            outputs = call(**feeds)
+        call = Stoppable(self._loaded.signatures[signature])
+        with job.stops(call.stop):
+            outputs = call(feeds)
             # A scalar of text comes as bytes, not as an array.
             return {
                 name: np.asarray(outputs[name].numpy(), outputs[name].dtype.as_numpy_dtype)
