@@ -710,11 +710,37 @@ def test_versions_count_on_past_anything_half_written(tmp_path):
     (tmp_path / "m" / "7").mkdir()  # half-written
     (tmp_path / "m" / "0012").mkdir()
     (tmp_path / "m" / "v99").mkdir()
-    (tmp_path / "m" / ".staging-old").mkdir()
     assert stage(tmp_path / "m").name == "13"
     assert (tmp_path / "m" / "13" / "file").read_text() == "whole"
     assert not any((tmp_path / "m" / "7").iterdir())
-    assert len(list((tmp_path / "m").iterdir())) == 6
+    assert len(list((tmp_path / "m").iterdir())) == 5
+
+
+def test_what_dead_exporters_left_is_removed_and_what_living_ones_write_is_not(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from zfkeras.saved_model import publishing\n"
+        "with publishing.staged(Path(sys.argv[1])) as staging:\n"
+        "    (staging / 'weights').write_bytes(bytes(1000)); print(staging, flush=True)\n"
+        "    time.sleep(600)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as exporter:
+        staging = Path(exporter.stdout.readline().strip())
+        (tmp_path / ".incoming-3").mkdir()  # not an export's
+        assert stage(tmp_path).name == "1"
+        assert (staging / "weights").stat().st_size == 1000
+        exporter.kill()
+    assert staging.is_dir()
+    assert stage(tmp_path).name == "2"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".incoming-3", "1", "2"]
+
+
+@pytest.mark.slow
+def test_the_bundled_net_knows_its_classes(tmp_path):
+    model = zf.ZFNet(weights="imagenette")
+    assert model.class_names[3] == "chain saw"
+    version = zf.export(model, tmp_path / "m", layers=["conv1"], occlusion_strides=60)
+    assert (version / "assets" / "labels.txt").read_text().splitlines() == [*model.class_names]
 
 
 def test_two_exports_at_once_get_two_versions(tmp_path, monkeypatch):

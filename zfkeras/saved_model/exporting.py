@@ -67,7 +67,8 @@ def export(
             logits, probabilities or other scores (N, classes).
         folder: holds one directory per version; it is made if need be. Its name should be
             the model's, as in ``saved_models/zfnet``.
-        class_names: one name per class; default: their numbers. Where the model gives one
+        class_names: one name per class; default: those of the weights that a net of ours was made
+            with, else their numbers. Where the model gives one
             probability, that of the second of two classes, both may be named.
         layers: what `deconv` offers; default: all layers with kernels and feature
             maps that can be projected; a warning names the others.
@@ -104,6 +105,7 @@ def export(
         >>> folder.cleanup()
     """
     directory = Path(folder)
+    class_names = class_names or getattr(model, "class_names", None)
     scores = checked_scores(scores, softmax)
     model = fixed_size(model, image_size)
     predictor, shape = Predictor(model, (), output, scores), picture_shape(model)
