@@ -17,10 +17,8 @@ from zfkeras.server.errors import ServingError, code_name
 from zfkeras.server.limits import Costs, Job
 from zfkeras.server.stopping import Stoppable
 
-# What eager TensorFlow wraps around an op's message, and a server's client cannot use.
-_EAGER_NOISE = re.compile(
-    r"\AGraph execution error:.*?<stack traces unavailable>\n|\s*\[Op:\S*\]\Z", re.DOTALL
-)
+# What eager TensorFlow puts around an op's message, and a server's client cannot use.
+_EAGER_NOISE = re.compile(r"\A(\{\{function_node [^}]*\}\} ?)+|\s*\[Op:\S*\]\Z")
 
 
 class Servable:
