@@ -443,7 +443,7 @@ def test_a_damaged_jpeg_is_an_error(ask, rng):
 
 def test_signatures(definitions):
     found = {name for name in definitions.signature_def if not name.startswith("__")}
-    assert found == {*ALL, "serving_default"}
+    assert found == {*ALL, "serving_default", "classify_examples"}
     for name in found:
         definition = definitions.signature_def[name]
         assert definition.method_name == "tensorflow/serving/predict"
@@ -453,6 +453,21 @@ def test_signatures(definitions):
     assert outputs["classify"] == {"classes", "class_ids", "probabilities"}
     assert outputs["deconv"] >= {"projection_bytes", "input_bytes", "value", "row", "box"}
     assert outputs["occlusion"] >= {"probabilities", "predicted", "heat_map_bytes", "class"}
+
+
+def test_examples_are_classified_as_pictures_are(ask, rng):
+    files = [image.encode(smooth(rng, (50, 60))), jpeg(smooth(rng, (90, 40)))]
+    examples = []
+    for file in files:
+        example = tf.train.Example()
+        example.features.feature["image/encoded"].bytes_list.value.append(file)
+        example.features.feature["image/class/label"].int64_list.value.append(3)
+        examples.append(example.SerializeToString())
+    answer = ask("classify_examples", inputs=np.array(examples, object))
+    expected = ask("classify", image_bytes=np.array(files, object))
+    assert answer.keys() == {"classes", "scores"}
+    np.testing.assert_array_equal(answer["classes"], expected["classes"])
+    np.testing.assert_array_equal(answer["scores"], expected["probabilities"])
 
 
 def test_every_input_is_checked_first(definitions):
@@ -509,7 +524,7 @@ def test_labels_and_metadata_are_assets(exported):
 
 def test_a_warm_up_record_per_signature_and_layer(exported, ask):
     records = list(warmup.read(exported / "1"))
-    assert {name for name, _ in records} == {"serving_default", *ALL}
+    assert {n for n, _ in records} == {"serving_default", "classify_examples", *ALL}
     layers = [inputs["layer"].tolist() for name, inputs in records if name == "deconv"]
     assert layers == [[b"conv1"], [b"conv3"], [b"conv5"]]
     for signature, inputs in records:

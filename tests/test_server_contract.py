@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from toys import Strange
 
+from zfkeras import image
 from zfkeras.server import ModelConfig, json_request, json_text, read_monitoring, serving
 from zfkeras.server.errors import ServingError
 from zfkeras.server.versions import versions_in
@@ -242,6 +243,17 @@ def test_classify(connection):
     ).encode()
     results[1] = [["y", 0.5], ["y!", 0.5]]
     assert connection(shared, "/v1/models/toy/versions/1:classify") == (200, {"results": results})
+
+
+def test_an_export_answers_classify(served, rng):
+    picture = image.encode(rng.integers(0, 255, (80, 90, 3)).astype(np.uint8))
+    photo = {"b64": base64.b64encode(picture).decode()}
+    body = {"signature_name": "classify_examples", "examples": [{"image/encoded": photo}] * 2}
+    one, other = httpx.post(served + "/v1/models/zfnet:classify", json=body).json()["results"]
+    rows = {"signature_name": "classify", "instances": [photo]}
+    (row,) = httpx.post(served + "/v1/models/zfnet:predict", json=rows).json()["predictions"]
+    expected = list(zip(row["classes"], row["probabilities"], strict=True))
+    assert one == other == [list(pair) for pair in expected]
 
 
 def test_regress(connection):
