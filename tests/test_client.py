@@ -1,11 +1,13 @@
 """The client against a served model, and against servers that are away or wrong."""
 
+import asyncio
 import http.server
 import io
 import json
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from PIL import Image
 
 import zfkeras as zf
 from zfkeras import image
-from zfkeras.client import RequestRefused, ServerError
+from zfkeras.client import RequestRefused, ServerError, ServerTimeout, UnexpectedAnswer
 
 H, W = 72, 64
 LABELS = ["ant", "bee", "cat", "dog", "eel", "fox", "gnu"]
@@ -200,10 +202,176 @@ def test_a_server_that_fails_or_is_another():
             client.status()
         with (
             zf.Client(url, "other") as client,
-            pytest.raises(RequestRefused, match="<h1>Not here</h1>"),
+            pytest.raises(UnexpectedAnswer, match="no JSON: <h1>Not here</h1> .404 from http"),
         ):
             client.status()
         server.shutdown()
+
+
+class Scripted:
+    """A server that answers with what it is told, in turn, and says what it was asked."""
+
+    def __init__(self):
+        script = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.rfile.read(int(self.headers.get("content-length", 0)))
+                script.asked.append(time.monotonic())
+                status, headers, body = script.answers.pop(0)
+                if status == "wait":
+                    time.sleep(body)
+                    status, body = 200, b"{}"
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_POST = do_GET
+
+            def log_message(self, *_):
+                pass
+
+        self.answers, self.asked = [], []
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def say(self, *answers):
+        self.answers[:] = answers
+        self.asked.clear()
+
+
+@pytest.fixture(scope="module")
+def scripted():
+    script = Scripted()
+    yield script
+    script.server.shutdown()
+    script.server.server_close()
+
+
+GOOD = (200, {}, b'{"model_version_status": [{"version": "3", "state": "AVAILABLE"}]}')
+BUSY = (503, {"Retry-After": "0"}, b'{"error": "The queue is full"}')
+
+
+def of_both(scripted, method, *arguments, **settings):
+    """The result of both clients' method, or the error that both raise."""
+
+    async def asynchronous():
+        async with zf.AsyncClient(scripted.url, **settings) as client:
+            return await getattr(client, method)(*arguments)
+
+    answers = list(scripted.answers)
+    with zf.Client(scripted.url, **settings) as client:
+        try:
+            one = getattr(client, method)(*arguments)
+        except Exception as error:
+            one = error
+    tried = len(scripted.asked)
+    scripted.say(*answers)
+    try:
+        other = asyncio.run(asynchronous())
+    except Exception as error:
+        other = error
+    assert type(one) is type(other)
+    assert str(one) == str(other)
+    assert len(scripted.asked) == tried
+    if isinstance(one, Exception):
+        raise one
+    return one
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "message"),
+    [
+        ((200, {}, b"<html>Log in</html>"), UnexpectedAnswer, "no JSON: <html>Log in</html>"),
+        ((200, {}, b""), UnexpectedAnswer, "no JSON: nothing"),
+        ((200, {}, b'{"models": []}'), UnexpectedAnswer, "KeyError: 'model_version_status'"),
+        ((200, {}, b"[1]"), UnexpectedAnswer, "not what a model of zfkeras answers"),
+        ((302, {"Location": "https://other/"}, b""), UnexpectedAnswer, "https://other/"),
+        ((404, {}, b'{"detail": "?"}'), UnexpectedAnswer, "no error as expected"),
+        ((400, {}, b'{"error": "bad"}'), RequestRefused, "bad .400"),
+        ((500, {}, b'{"error": "bad"}'), ServerError, "bad .500"),
+        ((504, {}, b'{"error": "late"}'), ServerError, "late .504"),
+    ],
+)
+def test_what_is_no_answer_is_named_with_the_url_and_not_asked_again(
+    scripted, answer, kind, message
+):
+    scripted.say(answer)
+    with pytest.raises(kind, match=message) as caught:
+        of_both(scripted, "status")
+    assert scripted.url in str(caught.value)
+    assert len(scripted.asked) == 1
+
+
+def test_answers_of_other_models(scripted):
+    for body, message in [
+        (b'{"predictions": [[0.1, 0.9]]}', "KeyError: 'classes'"),
+        (b'{"predictions": []}', "0 rows for 1 images"),
+        (b'{"outputs": 1}', "KeyError: 'predictions'"),
+    ]:
+        scripted.say((200, {}, body))
+        with pytest.raises(UnexpectedAnswer, match=message):
+            of_both(scripted, "classify", np.zeros((4, 4, 3), np.uint8))
+
+
+def test_busy_servers_are_asked_again(scripted):
+    scripted.say(BUSY, (429, {}, b'{"error": "too many"}'), GOOD)
+    assert of_both(scripted, "status") == {3: "AVAILABLE"}
+    first, second, third = scripted.asked
+    assert second - first < 0.2, "after as long as it says"
+    assert 0.3 < third - second < 1.5, "else after some time"
+    scripted.say(BUSY, BUSY, BUSY)
+    with pytest.raises(ServerError, match="queue is full .503"):
+        of_both(scripted, "status")
+    scripted.say(BUSY)
+    with pytest.raises(ServerError, match="queue is full .503"):
+        of_both(scripted, "status", retries=0)
+    with pytest.raises(ValueError, match="Received: retries=-1"):
+        zf.Client(scripted.url, retries=-1)
+
+
+def test_a_server_that_is_late(scripted):
+    scripted.say(("wait", {}, 1))
+    with pytest.raises(ServerTimeout, match="ReadTimeout.*Received: url='http"):
+        of_both(scripted, "status", timeout=0.2)
+    assert len(scripted.asked) == 1
+
+
+def test_many_images_in_requests_of_some(client, picture):
+    images = [np.roll(picture, shift, 1) for shift in range(0, 50, 10)]
+    found = list(client.classify_all(images, batch_size=2))
+    one_by_one = [client.classify(each) for each in images]
+    assert [f.classes for f in found] == [o.classes for o in one_by_one]
+    np.testing.assert_allclose(
+        [f.probabilities for f in found], [o.probabilities for o in one_by_one], rtol=1e-4
+    )
+    assert list(client.classify_all([])) == []
+    with pytest.raises(ValueError, match="Received: batch_size=0"):
+        client.classify_all(images, batch_size=0)
+
+
+def test_the_asynchronous_client(client, served, picture):
+    async def ask():
+        async with zf.AsyncClient(served) as other:
+            return await asyncio.gather(
+                other.classify(picture),
+                other.deconv(picture, "conv3", 2),
+                other.occlusion(picture, patch_size=20),
+                other.ask("deconv", picture, layer="conv1", channel=1),
+                other.predict("classify", image_bytes=image.encode(picture)),
+                other.status(),
+                other.metadata(),
+            )
+
+    best, unit, hidden, (answer, pictures), plain, status, metadata = asyncio.run(ask())
+    assert best.classes == client.classify(picture).classes == tuple(plain["classes"])
+    assert unit.value == client.deconv(picture, "conv3", 2).value
+    assert hidden.patch_size == 20
+    assert (answer["channel"], len(pictures)) == (1, 2)
+    assert (status, metadata) == (client.status(), client.metadata())
 
 
 def test_the_client_needs_no_tensorflow():

@@ -216,6 +216,7 @@ def test_what_softmax_and_logit_nets_answer_is_called_as_ever(tmp_path):
     assert outputs == {
         "serving_default": classes,
         "classify": classes,
+        "classify_examples": {"classes", "scores"},
         "classify_pixels": classes,
         "deconv": unit | {"projection_bytes", "input_bytes"},
         "deconv_pixels": unit | {"projection"},

@@ -443,7 +443,7 @@ def test_a_damaged_jpeg_is_an_error(ask, rng):
 
 def test_signatures(definitions):
     found = {name for name in definitions.signature_def if not name.startswith("__")}
-    assert found == {*ALL, "serving_default"}
+    assert found == {*ALL, "serving_default", "classify_examples"}
     for name in found:
         definition = definitions.signature_def[name]
         assert definition.method_name == "tensorflow/serving/predict"
@@ -453,6 +453,21 @@ def test_signatures(definitions):
     assert outputs["classify"] == {"classes", "class_ids", "probabilities"}
     assert outputs["deconv"] >= {"projection_bytes", "input_bytes", "value", "row", "box"}
     assert outputs["occlusion"] >= {"probabilities", "predicted", "heat_map_bytes", "class"}
+
+
+def test_examples_are_classified_as_pictures_are(ask, rng):
+    files = [image.encode(smooth(rng, (50, 60))), jpeg(smooth(rng, (90, 40)))]
+    examples = []
+    for file in files:
+        example = tf.train.Example()
+        example.features.feature["image/encoded"].bytes_list.value.append(file)
+        example.features.feature["image/class/label"].int64_list.value.append(3)
+        examples.append(example.SerializeToString())
+    answer = ask("classify_examples", inputs=np.array(examples, object))
+    expected = ask("classify", image_bytes=np.array(files, object))
+    assert answer.keys() == {"classes", "scores"}
+    np.testing.assert_array_equal(answer["classes"], expected["classes"])
+    np.testing.assert_array_equal(answer["scores"], expected["probabilities"])
 
 
 def test_every_input_is_checked_first(definitions):
@@ -509,7 +524,7 @@ def test_labels_and_metadata_are_assets(exported):
 
 def test_a_warm_up_record_per_signature_and_layer(exported, ask):
     records = list(warmup.read(exported / "1"))
-    assert {name for name, _ in records} == {"serving_default", *ALL}
+    assert {n for n, _ in records} == {"serving_default", "classify_examples", *ALL}
     layers = [inputs["layer"].tolist() for name, inputs in records if name == "deconv"]
     assert layers == [[b"conv1"], [b"conv3"], [b"conv5"]]
     for signature, inputs in records:
@@ -710,11 +725,37 @@ def test_versions_count_on_past_anything_half_written(tmp_path):
     (tmp_path / "m" / "7").mkdir()  # half-written
     (tmp_path / "m" / "0012").mkdir()
     (tmp_path / "m" / "v99").mkdir()
-    (tmp_path / "m" / ".staging-old").mkdir()
     assert stage(tmp_path / "m").name == "13"
     assert (tmp_path / "m" / "13" / "file").read_text() == "whole"
     assert not any((tmp_path / "m" / "7").iterdir())
-    assert len(list((tmp_path / "m").iterdir())) == 6
+    assert len(list((tmp_path / "m").iterdir())) == 5
+
+
+def test_what_dead_exporters_left_is_removed_and_what_living_ones_write_is_not(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from zfkeras.saved_model import publishing\n"
+        "with publishing.staged(Path(sys.argv[1])) as staging:\n"
+        "    (staging / 'weights').write_bytes(bytes(1000)); print(staging, flush=True)\n"
+        "    time.sleep(600)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as exporter:
+        staging = Path(exporter.stdout.readline().strip())
+        (tmp_path / ".incoming-3").mkdir()  # not an export's
+        assert stage(tmp_path).name == "1"
+        assert (staging / "weights").stat().st_size == 1000
+        exporter.kill()
+    assert staging.is_dir()
+    assert stage(tmp_path).name == "2"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".incoming-3", "1", "2"]
+
+
+@pytest.mark.slow
+def test_the_bundled_net_knows_its_classes(tmp_path):
+    model = zf.ZFNet(weights="imagenette")
+    assert model.class_names[3] == "chain saw"
+    version = zf.export(model, tmp_path / "m", layers=["conv1"], occlusion_strides=60)
+    assert (version / "assets" / "labels.txt").read_text().splitlines() == [*model.class_names]
 
 
 def test_two_exports_at_once_get_two_versions(tmp_path, monkeypatch):

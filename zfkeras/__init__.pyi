@@ -35,7 +35,7 @@ from .analysis.top_activations import top_activations as top_activations
 from .analysis.top_result import TopActivations as TopActivations
 from .atlas import write_atlas as write_atlas
 from .atlas.projecting import Winners as Winners
-from .client import Client as Client
+from .client import AsyncClient as AsyncClient, Client as Client
 from .constraints import FilterRMS as FilterRMS
 from .data.folders import image_folder as image_folder
 from .data.generated import generated as generated

@@ -1,7 +1,7 @@
 """The few TensorFlow Serving messages that zfkeras reads and writes, without its package.
 
 ``tensorflow-serving-api`` brings gRPC with it and pins protobuf; a warm-up file and a
-``models.config`` need nine messages. They are declared here in a descriptor pool of their
+``models.config`` need some messages. They are declared here in a descriptor pool of their
 own, so importing the real package beside them clashes with nothing.
 """
 
@@ -15,6 +15,8 @@ _SCALARS = {
     "bytes": _FIELD.TYPE_BYTES,
     "int64": _FIELD.TYPE_INT64,
     "uint32": _FIELD.TYPE_UINT32,
+    "double": _FIELD.TYPE_DOUBLE,
+    "bool": _FIELD.TYPE_BOOL,
 }
 # name: {field: (number, type)}, "*" marks a repeated field. A map is a repeated key/value
 # pair on the wire and in text, and a message is bytes on the wire: InputEntry's value is a
@@ -32,8 +34,17 @@ _MESSAGES = {
         "base_path": (2, "string"),
         "model_platform": (4, "string"),
         "model_version_policy": (7, "VersionPolicy"),
+        "logging_config": (6, "LoggingConfig"),
         "version_labels": (8, "LabelEntry*"),
     },
+    "LoggingConfig": {
+        "log_collector_config": (1, "LogCollectorConfig"),
+        "sampling_config": (2, "SamplingConfig"),
+    },
+    "LogCollectorConfig": {"type": (1, "string"), "filename_prefix": (2, "string")},
+    "SamplingConfig": {"sampling_rate": (1, "double")},
+    "MonitoringConfig": {"prometheus_config": (1, "PrometheusConfig")},
+    "PrometheusConfig": {"enable": (1, "bool"), "path": (2, "string")},
     "VersionPolicy": {
         "latest": (100, "Latest"),
         "all": (101, "All"),
@@ -74,3 +85,4 @@ def _build() -> dict[str, Any]:
 _CLASSES = _build()
 PredictionLog: Any = _CLASSES["PredictionLog"]
 ModelServerConfig: Any = _CLASSES["ModelServerConfig"]
+MonitoringConfig: Any = _CLASSES["MonitoringConfig"]

@@ -88,12 +88,16 @@ def built(
             and "classes".
         weights: as in `load_weights`, or None.
         **options: the other arguments of `Architecture.build`.
+
+    Returns:
+        The model; loaded with weights, it has their `class_names`.
     """
     scaled = architecture.scaled(arguments["width"], arguments["fc_units"])
     shape, classes = tuple(arguments["input_shape"]), arguments["classes"]
     model = scaled.build(input_shape=shape, classes=classes, **options)
     if weights is not None:
         load_weights(model, weights)
+        model.class_names = class_names(weights)
     return model
 
 

@@ -25,7 +25,7 @@ from zfkeras.graph.predictor import Predictor
 from zfkeras.saved_model import pictures
 from zfkeras.saved_model.publishing import publish, staged
 from zfkeras.saved_model.signature import Signature
-from zfkeras.saved_model.signatures import Settings, signatures
+from zfkeras.saved_model.signatures import Settings, of_examples, signatures
 from zfkeras.types import Json
 from zfkeras.version import __version__
 from zfkeras.warmup import Example
@@ -67,7 +67,8 @@ def export(
             logits, probabilities or other scores (N, classes).
         folder: holds one directory per version; it is made if need be. Its name should be
             the model's, as in ``saved_models/zfnet``.
-        class_names: one name per class; default: their numbers. Where the model gives one
+        class_names: one name per class; default: those of the weights that a net of ours was made
+            with, else their numbers. Where the model gives one
             probability, that of the second of two classes, both may be named.
         layers: what `deconv` offers; default: all layers with kernels and feature
             maps that can be projected; a warning names the others.
@@ -104,6 +105,7 @@ def export(
         >>> folder.cleanup()
     """
     directory = Path(folder)
+    class_names = class_names or getattr(model, "class_names", None)
     scores = checked_scores(scores, softmax)
     model = fixed_size(model, image_size)
     predictor, shape = Predictor(model, (), output, scores), picture_shape(model)
@@ -254,6 +256,7 @@ def _save(
         for signature in answered:
             functions |= signature.served(shape, read)
         functions["serving_default"] = functions[answered[0].name]
+        functions["classify_examples"] = of_examples(answered[0], shape, read)
         tf.saved_model.save(root, str(path), signatures=functions)
 
 
@@ -284,7 +287,10 @@ def _requests(answered: Sequence[Signature], shape: tuple[int, int, int]) -> lis
     grey = tf.fill(shape, tf.constant(128, tf.uint8))
     image = {"image_bytes": np.array([tf.io.encode_png(grey).numpy()], object)}
     array = {"pixels": np.full((1, *shape), 128, np.float32)}
-    requests: list[Example] = [("serving_default", image)]
+    example = tf.train.Example()
+    example.features.feature["image/encoded"].bytes_list.value.extend(image["image_bytes"])
+    examples = {"inputs": np.array([example.SerializeToString()], object)}
+    requests: list[Example] = [("serving_default", image), ("classify_examples", examples)]
     for signature in answered:
         requests += [(signature.name, {**image, **example}) for example in signature.examples]
         requests.append((f"{signature.name}_pixels", {**array, **signature.examples[0]}))

@@ -1,11 +1,14 @@
 """Writing versions that a server can pick up at any moment: staged, checked, renamed."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+_STAGING = ".staging-"
 
 
 def next_version(directory: Path) -> int:
@@ -13,7 +16,8 @@ def next_version(directory: Path) -> int:
 
     A half-written version keeps its number, so that nothing is ever written into it.
     """
-    numbers = [int(path.name) for path in directory.iterdir() if path.name.isdecimal()]
+    names = [path.name for path in directory.iterdir()]
+    numbers = [int(name) for name in names if name.isascii() and name.isdigit()]
     return max(numbers, default=0) + 1
 
 
@@ -21,14 +25,14 @@ def next_version(directory: Path) -> int:
 def staged(directory: Path) -> Iterator[Path]:
     """A directory beside the versions to write one in; it is gone after the ``with`` block.
 
-    Its name is no number, so no server looks at it.
+    Its name is no number, so no server looks at it. Those of exporters that have died are removed.
 
     Raises:
         OSError: `directory` cannot be written.
     """
-    staging = directory / f".staging-{uuid.uuid4().hex}"
     try:
-        staging.mkdir(parents=True)
+        staging, lock = _locked_staging(directory)
+        _remove_abandoned(directory)
     except OSError as error:
         raise OSError(
             f"Cannot export: {error.strerror}. The directory must be writable, or its parent so "
@@ -38,6 +42,40 @@ def staged(directory: Path) -> Iterator[Path]:
         yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked_staging(directory: Path) -> tuple[Path, int]:
+    """A new directory, and its descriptor: it is locked for as long as this process lives."""
+    while True:
+        staging = directory / f"{_STAGING}{uuid.uuid4().hex}"
+        staging.mkdir(parents=True)
+        lock = _lock(staging)
+        if lock is not None and staging.is_dir():
+            return staging, lock
+        # Another export took it for an abandoned one before it was locked.
+
+
+def _remove_abandoned(directory: Path) -> None:
+    for staging in directory.glob(f"{_STAGING}*"):
+        lock = _lock(staging)
+        if lock is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+            os.close(lock)
+
+
+def _lock(staging: Path) -> int | None:
+    """A descriptor of a directory that nobody else has locked; None: locked, or gone."""
+    try:
+        descriptor = os.open(staging, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def publish(staging: Path, directory: Path) -> Path:

@@ -1,6 +1,6 @@
 """What an exported model answers: the library's own functions, traced."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -13,7 +13,7 @@ from zfkeras.graph.predictor import Predictor
 from zfkeras.saved_model.forward import Forward
 from zfkeras.saved_model.occluding import IMAGES_AT_ONCE, Occluder, occlusion_signature
 from zfkeras.saved_model.projecting import deconv_signature
-from zfkeras.saved_model.signature import Signature, Tensors
+from zfkeras.saved_model.signature import Function, Signature, Tensors, rows
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,30 @@ def usual_sweep(model: keras.Model, occluder: Occluder, settings: Settings) -> S
     )
     plain = len(rows) * len(columns) * sweep.planner.plain_price()
     return sweep if sweep.planner.price() < plain else None
+
+
+def of_examples(
+    classify: Signature, shape: tuple[int, int, int], read: Callable[[tf.Tensor], tf.Tensor]
+) -> Function:
+    """`classify` in the form of TensorFlow Serving's ``:classify``, as a function to save.
+
+    Args:
+        classify: The signature.
+        shape: (height, width, channels) of the images.
+        read: Makes images of encoded pictures; a `pictures.reader`.
+
+    Returns:
+        A function of serialized tf.Examples [N] whose feature "image/encoded" is a JPEG or PNG.
+    """
+
+    def answer(inputs: tf.Tensor) -> Tensors:
+        features = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
+        files = tf.io.parse_example(tf.ensure_shape(inputs, (None,)), features)["image/encoded"]
+        found = classify.function(tf.ensure_shape(read(files), (None, *shape)))
+        (scores,) = (found[name] for name in ("probabilities", "scores") if name in found)
+        return {"classes": found["classes"], "scores": scores}
+
+    return tf.function(answer, [rows("inputs", tf.string)], autograph=False)
 
 
 def classify_signature(forward: Forward, labels: Sequence[str], top: int) -> Signature:

@@ -6,8 +6,18 @@ messages, the same version directories and reload. Production belongs to the rea
 """
 
 from zfkeras.server.app import create_app
-from zfkeras.server.config import ModelConfig, read_config
+from zfkeras.server.config import ModelConfig, read_config, read_monitoring
+from zfkeras.server.limits import Limits
 from zfkeras.server.run import Server, serving
 from zfkeras.server.versions import Model
 
-__all__ = ["Model", "ModelConfig", "Server", "create_app", "read_config", "serving"]
+__all__ = [
+    "Limits",
+    "Model",
+    "ModelConfig",
+    "Server",
+    "create_app",
+    "read_config",
+    "read_monitoring",
+    "serving",
+]

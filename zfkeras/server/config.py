@@ -1,5 +1,6 @@
 """Which models to serve, from the flags or from a ``models.config`` of TensorFlow Serving."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,10 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from zfkeras.protos import ModelServerConfig
+from zfkeras.protos import ModelServerConfig, MonitoringConfig
+
+_log = logging.getLogger(__name__)
+_METRICS_PATH = "/monitoring/prometheus/metrics"
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ def _model(config: Any, path: Path) -> ModelConfig:
             f"A model in {path} is on an unknown platform; allowed: 'tensorflow'. "
             f"Received: model_platform={config.model_platform!r}"
         )
+    if config.HasField("logging_config"):
+        _log.warning("%s: logging_config is passed over, requests are not logged", config.name)
     return ModelConfig(
         name=config.name,
         base_path=Path(config.base_path),
@@ -71,13 +77,9 @@ def read_config(path: str | Path) -> list[ModelConfig]:
         OSError: it cannot be read.
     """
     path = Path(path)
-    try:
-        config = text_format.Parse(path.read_text(), ModelServerConfig())
-    except text_format.ParseError as error:
-        raise ValueError(
-            f"The model config is not text of the form `model_config_list {{ config {{ … }} }}`: "
-            f"{error}. Received: model_config_file={str(path)!r}"
-        ) from error
+    config = _parsed(
+        path, ModelServerConfig(), "model_config_list { config { … } }", "model_config_file"
+    )
     models = [_model(model, path) for model in config.model_config_list.config]
     names = [model.name for model in models]
     if not names or len(set(names)) < len(names):
@@ -86,3 +88,36 @@ def read_config(path: str | Path) -> list[ModelConfig]:
             f"model_config_file={str(path)!r} with names={names}"
         )
     return models
+
+
+def read_monitoring(path: str | Path) -> str | None:
+    """Reads a ``monitoring.config`` (text form of TensorFlow Serving's MonitoringConfig).
+
+    Args:
+        path: the file.
+
+    Returns:
+        The path of a URL where Prometheus finds metrics; None: they are off.
+
+    Raises:
+        ValueError: it does not parse, or the path does not start with "/".
+        OSError: it cannot be read.
+    """
+    form = "prometheus_config { enable: true }"
+    config = _parsed(Path(path), MonitoringConfig(), form, "monitoring_config_file")
+    found = config.prometheus_config.path or _METRICS_PATH
+    if not found.startswith("/"):
+        raise ValueError(
+            f"The path of the metrics must start with '/'. Received: path={found!r} in {path}"
+        )
+    return found if config.prometheus_config.enable else None
+
+
+def _parsed(path: Path, message: Any, form: str, argument: str) -> Any:
+    try:
+        return text_format.Parse(path.read_text(), message)
+    except text_format.ParseError as error:
+        raise ValueError(
+            f"The config is not text of the form `{form}`: {error}. Received: "
+            f"{argument}={str(path)!r}"
+        ) from error

@@ -19,6 +19,8 @@ _HTTP_OF_CODE = {
     "DATA_LOSS": (15, 500),
     "UNAUTHENTICATED": (16, 401),
 }
+# of requests that no gRPC code describes; their connection is closed
+_HTTP_ONLY = {"TIMEOUT": 408, "TOO_LARGE": 413}
 _NAME_OF_NUMBER = {number: name for name, (number, _) in _HTTP_OF_CODE.items()}
 
 
@@ -27,18 +29,27 @@ class ServingError(Exception):
 
     Args:
         message: the sentence the client reads.
-        code: gRPC's name of the kind of failure.
+        code: gRPC's name of the kind of failure, or "TIMEOUT" or "TOO_LARGE" of a request.
+        retry_after: seconds after which another try makes sense, if it does.
     """
 
-    def __init__(self, message: str, code: str = "INVALID_ARGUMENT"):
+    def __init__(
+        self, message: str, code: str = "INVALID_ARGUMENT", retry_after: int | None = None
+    ):
         super().__init__(message)
         self.message = message
         self.code = code
+        self.retry_after = retry_after
 
     @property
     def http_status(self) -> int:
         """The HTTP status of `code`."""
-        return _HTTP_OF_CODE[self.code][1]
+        return _HTTP_ONLY.get(self.code) or _HTTP_OF_CODE[self.code][1]
+
+    @property
+    def closes(self) -> bool:
+        """Whether what follows on the connection can't be read."""
+        return self.code in _HTTP_ONLY
 
 
 def code_name(number: int) -> str:

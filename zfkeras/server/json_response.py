@@ -22,14 +22,14 @@ def render(outputs: Mapping[str, np.ndarray], row: bool) -> bytes:
     """
     if row:
         return f'{{"predictions": [{", ".join(_rows(outputs))}]}}'.encode()
-    texts = {name: _texts(name, array, depth=0)[0] for name, array in outputs.items()}
-    whole = next(iter(texts.values())) if len(texts) == 1 else _object(texts)
+    written = {name: texts(name, array, depth=0)[0] for name, array in outputs.items()}
+    whole = next(iter(written.values())) if len(written) == 1 else _object(written)
     return f'{{"outputs": {whole}}}'.encode()
 
 
 def _rows(outputs: Mapping[str, np.ndarray]) -> list[str]:
     _check_batches(outputs)
-    columns = {name: _texts(name, array, depth=1) for name, array in outputs.items()}
+    columns = {name: texts(name, array, depth=1) for name, array in outputs.items()}
     if len(columns) == 1:
         return next(iter(columns.values()))
     return [
@@ -55,16 +55,16 @@ def _object(texts: Mapping[str, str]) -> str:
     return "{" + ", ".join(f"{json.dumps(name)}: {text}" for name, text in texts.items()) + "}"
 
 
-def _texts(name: str, array: np.ndarray, depth: int) -> list[str]:
+def texts(name: str, array: np.ndarray, depth: int) -> list[str]:
     """JSON of each entry of the first `depth` axes of an array."""
-    texts = _scalars(name, array)
+    parts = _scalars(name, array)
     for axis in range(array.ndim - 1, depth - 1, -1):
         size = array.shape[axis]
-        texts = [
-            f"[{', '.join(texts[i * size : (i + 1) * size])}]"
+        parts = [
+            f"[{', '.join(parts[i * size : (i + 1) * size])}]"
             for i in range(math.prod(array.shape[:axis]))
         ]
-    return texts
+    return parts
 
 
 def _scalars(name: str, array: np.ndarray) -> list[str]:

@@ -1,20 +1,31 @@
 """Running the server: polling in the background, uvicorn in front."""
 
 import contextlib
+import math
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 
 import uvicorn
 
+from zfkeras.server.access import Access
 from zfkeras.server.app import create_app
 from zfkeras.server.config import ModelConfig
+from zfkeras.server.connections import protocol
+from zfkeras.server.limits import Limits
 from zfkeras.server.versions import Model, versions_in
+
+_MOST_PORT = 65535
+_POLLER_ENDS = 1  # seconds to wait for it; it may be loading a version
+_KEEP_ALIVE = 60  # seconds that a connection may rest between requests
 
 
 def _bind(host: str, port: int) -> socket.socket:
     """Takes the port without listening: until the models are up, clients are refused."""
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With protocol 0, asyncio would not take it for TCP and leave Nagle's algorithm on: 40 ms.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
@@ -32,6 +43,9 @@ class Server:
         host: the address to listen on.
         port: the port; 0 takes a free one.
         poll_seconds: how often to look for new versions.
+        limits: what it bears.
+        cors: whether pages of every origin may ask.
+        metrics_path: where Prometheus finds metrics; None: nowhere.
 
     Raises:
         ValueError: a model has versions, but none of them loads.
@@ -44,7 +58,13 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 8501,
         poll_seconds: float = 1.0,
+        limits: Limits | None = None,
+        cors: bool = False,
+        metrics_path: str | None = None,
     ):
+        limits = limits or Limits()
+        if not 0 <= port <= _MOST_PORT:
+            raise ValueError(f"The port must lie in 0..{_MOST_PORT}. Received: port={port}")
         if poll_seconds <= 0:
             raise ValueError(
                 f"Seconds between polls must be above 0. Received: poll_seconds={poll_seconds}"
@@ -54,7 +74,16 @@ class Server:
         self._stopped = threading.Event()
         self._socket = _bind(host, port)
         self._uvicorn = uvicorn.Server(
-            uvicorn.Config(create_app(self._models), log_level="warning", lifespan="off")
+            uvicorn.Config(
+                create_app(self._models, limits, Access(host, cors), metrics_path),
+                http=protocol(limits),
+                ws="none",
+                log_level="warning",
+                lifespan="off",
+                server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE,
+                timeout_graceful_shutdown=math.ceil(limits.grace),
+            )
         )
         try:
             self._first_poll()
@@ -94,7 +123,12 @@ class Server:
         finally:
             self._stopped.set()
             self._socket.close()
-            poller.join()
+            poller.join(_POLLER_ENDS)
+
+    def wait(self) -> None:
+        """Returns once `run`, in another thread, answers."""
+        while not self._uvicorn.started:
+            time.sleep(0.005)
 
     def stop(self) -> None:
         """Makes `run` return once the requests under way are answered."""
@@ -103,7 +137,12 @@ class Server:
 
 @contextlib.contextmanager
 def serving(
-    configs: Sequence[ModelConfig], port: int = 0, poll_seconds: float = 1.0
+    configs: Sequence[ModelConfig],
+    port: int = 0,
+    poll_seconds: float = 1.0,
+    limits: Limits | None = None,
+    cors: bool = False,
+    metrics_path: str | None = None,
 ) -> Iterator[str]:
     """Serves in the background of a ``with`` block.
 
@@ -111,13 +150,22 @@ def serving(
         configs: the models to serve.
         port: the port; 0 takes a free one.
         poll_seconds: how often to look for new versions.
+        limits, cors, metrics_path: as in `Server`.
 
     Yields:
         The server's URL.
     """
-    server = Server(configs, port=port, poll_seconds=poll_seconds)
+    server = Server(
+        configs,
+        port=port,
+        poll_seconds=poll_seconds,
+        limits=limits,
+        cors=cors,
+        metrics_path=metrics_path,
+    )
     thread = threading.Thread(target=server.run, name="server", daemon=True)
     thread.start()
+    server.wait()
     try:
         yield server.url
     finally:

@@ -1,6 +1,8 @@
 """One loaded version of a model: its signatures, and how to call them."""
 
+import math
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,11 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from zfkeras import warmup
 from zfkeras.server.errors import ServingError, code_name
+from zfkeras.server.limits import Costs, Job
+from zfkeras.server.stopping import Stoppable
 
-# What eager TensorFlow wraps around an op's message, and a server's client cannot use.
-_EAGER_NOISE = re.compile(
-    r"\AGraph execution error:.*?<stack traces unavailable>\n|\s*\[Op:\S*\]\Z", re.DOTALL
-)
+# What eager TensorFlow puts around an op's message, and a server's client cannot use.
+_EAGER_NOISE = re.compile(r"\A(\{\{function_node [^}]*\}\} ?)+|\s*\[Op:\S*\]\Z")
 
 
 class Servable:
@@ -33,6 +35,7 @@ class Servable:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.signature_defs = _signature_defs(self.path)
+        self.costs = Costs()
         self._loaded = tf.saved_model.load(str(self.path))
         for signature, inputs in warmup.read(self.path):
             self.predict(signature, inputs)
@@ -50,32 +53,68 @@ class Servable:
             raise ServingError(f"Failed to get input map for signature: {signature}")
         return {name: types_pb2.DataType.Name(info.dtype) for name, info in inputs.items()}
 
-    def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def predict(
+        self, signature: str, inputs: Mapping[str, np.ndarray], job: Job | None = None
+    ) -> dict[str, np.ndarray]:
         """Calls a signature.
 
         Args:
             signature: its name.
             inputs: arrays by input name; strings as object arrays of bytes.
+            job: the request that asks; when it is stopped, the graph ends at its next operation,
+                in a loop at the latest after the round under way.
 
         Returns:
             Arrays by output name.
 
         Raises:
-            ServingError: the graph refused them.
+            ServingError: the graph refused them, or the job was stopped.
         """
         dtypes = self.inputs(signature)
+        job = job or Job(math.inf)
+        self._check_ranks(signature, inputs)
         try:
             feeds = {
                 name: tf.constant(value, types_pb2.DataType.Value(dtypes[name]))
                 for name, value in inputs.items()
             }
-            outputs = self._loaded.signatures[signature](**feeds)
-            return {name: outputs[name].numpy() for name in sorted(outputs)}
+            started = time.monotonic()
+            outputs = self._call(signature, feeds, job)
+            self.costs.add(signature, rows(inputs), time.monotonic() - started)
+            return outputs
         except tf.errors.OpError as error:
+            job.check()
             message = _EAGER_NOISE.sub("", error.message)
             raise ServingError(message, code_name(error.error_code)) from error
         except (KeyError, TypeError, ValueError) as error:
             raise ServingError(str(error)) from error
+
+    def _call(self, signature: str, feeds: Mapping[str, Any], job: Job) -> dict[str, np.ndarray]:
+        call = Stoppable(self._loaded.signatures[signature])
+        with job.stops(call.stop):
+            outputs = call(feeds)
+            # A scalar of text comes as bytes, not as an array.
+            return {
+                name: np.asarray(outputs[name].numpy(), outputs[name].dtype.as_numpy_dtype)
+                for name in sorted(outputs)
+            }
+
+    def _check_ranks(self, signature: str, inputs: Mapping[str, np.ndarray]) -> None:
+        """Some operations of TensorFlow end the process when the rank of their input is wrong."""
+        for name, info in self.signature_defs[signature].inputs.items():
+            shape = info.tensor_shape
+            if name in inputs and not shape.unknown_rank and inputs[name].ndim != len(shape.dim):
+                wanted = ",".join("?" if d.size < 0 else str(d.size) for d in shape.dim)
+                received = ",".join(map(str, inputs[name].shape))
+                raise ServingError(
+                    f"Shape of tensor {name} [{received}] is not compatible with expected shape "
+                    f"[{wanted}]."
+                )
+
+
+def rows(inputs: Mapping[str, np.ndarray]) -> int:
+    """For how many rows a call asks."""
+    return max((len(value) for value in inputs.values() if value.ndim), default=1)
 
 
 def _signature_defs(path: Path) -> Mapping[str, Any]:

@@ -22,12 +22,16 @@ class VersionState:
 
 
 def versions_in(base_path: Path) -> dict[int, Path]:
-    """Version directories (their names are whole numbers), in ascending order."""
+    """Version directories (their names are ASCII digits, an int64), in ascending order."""
     try:
-        paths = [p for p in base_path.iterdir() if p.name.isdecimal() and p.is_dir()]
+        paths = [p for p in base_path.iterdir() if _is_version(p.name) and p.is_dir()]
     except OSError:  # missing, or gone while we looked
         return {}
     return dict(sorted((int(path.name), path) for path in paths))
+
+
+def _is_version(name: str) -> bool:
+    return name.isascii() and name.isdigit() and int(name) < 2**63
 
 
 def _fingerprint(path: Path) -> frozenset[tuple[str, int, int]]:
