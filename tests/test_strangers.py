@@ -594,7 +594,10 @@ def test_no_function_is_left_out():
         "image_folder",
         "recipe",
         "AlexNet",
+        "VGG",
         "ZFNet",
+        "variant",
+        "variants",
         "Client",
     }
     assert tried | others | of_data | {"train"} == set(zf.__all__)
