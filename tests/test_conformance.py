@@ -24,6 +24,7 @@ CONSTRAINTS = {"FilterRMS": lambda: zf.FilterRMS(0.07)}
 MODELS = {
     "ZFNet": lambda: zf.ZFNet(**SMALL, alignment="cuda-convnet", classifier_activation="softmax"),
     "AlexNet": lambda: zf.AlexNet(**SMALL, groups=2),
+    "VGG": lambda: zf.VGG("A-LRN", **SMALL, dropout=0.2),
 }
 COVERED = LAYERS | CONSTRAINTS | MODELS
 

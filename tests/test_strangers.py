@@ -594,8 +594,11 @@ def test_no_function_is_left_out():
         "image_folder",
         "recipe",
         "AlexNet",
+        "VGG",
         "ZFNet",
         "AsyncClient",
+        "variant",
+        "variants",
         "Client",
     }
     assert tried | others | of_data | {"train"} == set(zf.__all__)

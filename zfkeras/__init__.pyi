@@ -58,6 +58,8 @@ from .layers import (
 )
 from .models.alexnet import AlexNet as AlexNet
 from .models.loading import load_model as load_model
+from .models.variants import variant as variant, variants as variants
+from .models.vgg import VGG as VGG
 from .models.zfnet import ZFNet as ZFNet
 from .regions.receptive_field import ReceptiveField as ReceptiveField
 from .results import Result as Result, load_results as load_results

@@ -26,19 +26,20 @@ class Conv:
     """One convolutional layer of the paper: filters, rectification, then `stages` in order.
 
     Attributes:
-        index: The paper's number of the layer; its stages are named after it, such as "pool2".
+        index: The paper's number of the layer, such as 2, or of its block and itself, "2_1"; its
+            stages are named after the number or block, such as "pool2".
         filters: Number of filters at width 1.
         kernel_size: Side of the square filters.
         strides: Step.
         padding: Zeros on every side (an int), or "ceil": as many at the right and bottom as let
             the last window fit (cuda-convnet's way).
         groups: Groups of filters that see only their part of the maps below.
-        stages: What follows the rectification: "pool" (3x3, stride 2, ceil mode) and "norm"
+        stages: What follows the rectification: "pool" (the architecture's `pool`) and "norm"
             (local response normalization), in the order they run.
         paper_bias: Initial bias under ``kernel_initializer="paper"``.
     """
 
-    index: int
+    index: int | str
     filters: int
     kernel_size: int
     strides: int = 1
@@ -46,6 +47,10 @@ class Conv:
     groups: int = 1
     stages: tuple[str, ...] = ()
     paper_bias: float = 0.0
+
+    def stage_name(self, stage: str) -> str:
+        """Name of the layer of a stage, such as "pool2" of "2_1"."""
+        return f"{stage}{str(self.index).split('_')[0]}"
 
     def pads(self, size: int) -> ops.Pair:
         """Zeros before and after an axis of `size` pixels."""
@@ -67,7 +72,17 @@ class Row(NamedTuple):
     macs: int
 
 
-POOL_SIZE, POOL_STRIDES = 3, 2
+class Pool(NamedTuple):
+    """Max pooling: side of the windows, step, and padding ("valid" or "ceil")."""
+
+    size: int = 3
+    strides: int = 2
+    padding: str = "ceil"
+
+    def output_size(self, size: int) -> int:
+        """Length of an axis of `size` units after the pooling."""
+        pads = ops.ceil_padding(size, self.size, self.strides) if self.padding == "ceil" else (0,)
+        return (size + sum(pads) - self.size) // self.strides + 1
 
 
 @dataclass(frozen=True)
@@ -78,11 +93,17 @@ class Architecture:
         convs: The convolutional layers, from the pixels up.
         fc_units: Units of fc6, fc7, ….
         paper_fc_bias: Initial bias of fc6, fc7, … under ``kernel_initializer="paper"``.
+        paper_stddev: Standard deviation of the initial weights under it.
+        pool: The pooling of all "pool" stages.
+        mean_per_pixel: Whether the mean image is subtracted, or only its mean colour.
     """
 
     convs: tuple[Conv, ...]
     fc_units: tuple[int, ...] = (4096, 4096)
     paper_fc_bias: float = 0.0
+    paper_stddev: float = 0.01
+    pool: Pool = Pool()
+    mean_per_pixel: bool = True
 
     def scaled(self, width: float, fc_units: int | None = None) -> "Architecture":
         """The architecture with all layers `width` times as wide, fc ones `fc_units` if given."""
@@ -118,7 +139,8 @@ class Architecture:
                 )
             )
             if "pool" in conv.stages:
-                height, width = _pooled(height), _pooled(width)
+                height, width = self.pool.output_size(height), self.pool.output_size(width)
+                _check_size(conv, height, width, input_shape)
         fan_in = height * width * channels
         for name, units in zip(self._dense_names(), (*self.fc_units, classes), strict=True):
             rows.append(Row(name, (units,), (fan_in + 1) * units, fan_in * units))
@@ -149,7 +171,7 @@ class Architecture:
 
         Layers are named as in the paper (`conv1`, `pool1`, `norm1`, …, `fc6`, `fc7`, `logits`);
         `convL` is rectified. With ``classifier_activation="softmax"`` a layer `predictions`
-        follows the logits. `ZFNet` and `AlexNet` describe the arguments.
+        follows the logits. `ZFNet`, `AlexNet` and `VGG` describe the arguments.
         """
         sizes = [size for size in input_shape if size is not None]
         fixed = len(sizes) == len(input_shape)
@@ -160,16 +182,20 @@ class Architecture:
                 "Fully connected layers need a fixed input size; allowed is a full `input_shape`, "
                 f"or include_top=False. Received: input_shape={input_shape}"
             )
-        initializers = _Initializers(kernel_initializer)
+        initializers = _Initializers(kernel_initializer, self.paper_stddev)
 
         # === Layers, bottom up ===
         pixels = x = keras.Input(input_shape, name="pixels")
-        x = PixelMean(per_pixel=fixed, name="mean")(x)
+        x = PixelMean(per_pixel=fixed and self.mean_per_pixel, name="mean")(x)
         for conv in self.convs:
-            x = _apply_conv(x, conv, initializers, max_filter_rms)
+            place = "outer" if conv is self.convs[0] else "hidden"
+            arguments = initializers.arguments(place, conv.paper_bias)
+            x = _apply_conv(x, conv, arguments, max_filter_rms)
+            for stage in conv.stages:
+                x = self._stage_layer(stage, conv.stage_name(stage))(x)
         if include_top:
             x = keras.layers.Flatten(name="flatten")(x)
-            for layer, units in enumerate(self.fc_units, _FIRST_FC):
+            for layer, units in enumerate(self.fc_units, FIRST_FC):
                 dense = initializers.arguments("hidden", self.paper_fc_bias)
                 x = keras.layers.Dense(units, activation="relu", name=f"fc{layer}", **dense)(x)
                 x = keras.layers.Dropout(dropout, name=f"drop{layer}")(x)
@@ -182,16 +208,21 @@ class Architecture:
                 )(x)
         return keras.Model(pixels, x, name=name)
 
+    def _stage_layer(self, stage: str, name: str) -> keras.layers.Layer:
+        if stage == "pool":
+            return MaxPoolWithArgmax2D(*self.pool, name=name)
+        return LocalResponseNormalization(name=name)
+
     def _dense_names(self) -> list[str]:
-        return [f"fc{_FIRST_FC + i}" for i in range(len(self.fc_units))] + ["logits"]
+        return [f"fc{FIRST_FC + i}" for i in range(len(self.fc_units))] + ["logits"]
 
 
-_FIRST_FC = 6
+FIRST_FC = 6
 
 
 @dataclass(frozen=True)
 class _Initializers:
-    """Initial weights: ours by default, the paper's N(0, 0.01²) by name, or any of Keras'.
+    """Initial weights: ours by default, the paper's normal ones by name, or any of Keras'.
 
     The paper's standard deviation suits its own widths only: in a narrower net the signal fades.
     Ours draws hidden layers after He et al. (2015) and keeps the paper's 0.01 for the layer that
@@ -199,30 +230,30 @@ class _Initializers:
     """
 
     chosen: Any
+    paper_stddev: float = 0.01
 
     def arguments(self, place: str, paper_bias: float = 0.0) -> dict[str, Any]:
         """The kernel and bias initializers of a layer."""
         if self.chosen == "paper":
             bias = keras.initializers.Constant(paper_bias)
-            return {"kernel_initializer": _normal(), "bias_initializer": bias}
+            return {"kernel_initializer": _normal(self.paper_stddev), "bias_initializer": bias}
         if self.chosen is not None:
             return {"kernel_initializer": keras.initializers.get(self.chosen)}
         return {"kernel_initializer": _normal() if place == "outer" else "he_normal"}
 
 
-def _normal() -> keras.initializers.Initializer:
-    return keras.initializers.RandomNormal(stddev=0.01)
+def _normal(stddev: float = 0.01) -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=stddev)
 
 
 def _apply_conv(
-    x: Tensor, conv: Conv, initializers: _Initializers, max_rms: float | None
+    x: Tensor, conv: Conv, initializers: dict[str, Any], max_rms: float | None
 ) -> Tensor:
-    """Padding, filters with rectification, and the stages after them."""
-    place = "outer" if conv.index == 1 else "hidden"
+    """Padding and filters with rectification."""
     same = conv.strides == 1 and conv.padding == conv.kernel_size // 2 and conv.kernel_size % 2
     if not same:
         x = _apply_padding(x, conv)
-    x = keras.layers.Conv2D(
+    return keras.layers.Conv2D(
         conv.filters,
         conv.kernel_size,
         conv.strides,
@@ -231,15 +262,8 @@ def _apply_conv(
         activation="relu",
         kernel_constraint=None if max_rms is None else FilterRMS(max_rms),
         name=f"conv{conv.index}",
-        **initializers.arguments(place, conv.paper_bias),
+        **initializers,
     )(x)
-    for stage in conv.stages:
-        if stage == "pool":
-            pool = MaxPoolWithArgmax2D(POOL_SIZE, POOL_STRIDES, "ceil", name=f"pool{conv.index}")
-            x = pool(x)
-        else:
-            x = LocalResponseNormalization(name=f"norm{conv.index}")(x)
-    return x
 
 
 def _apply_padding(x: Tensor, conv: Conv) -> Tensor:
@@ -257,11 +281,6 @@ def _apply_padding(x: Tensor, conv: Conv) -> Tensor:
 def _scaled(units: int, width: float, groups: int = 1) -> int:
     """`units` times `width`, rounded to a multiple of `groups`, at least one per group."""
     return max(1, math.floor(units * width / groups + 0.5)) * groups
-
-
-def _pooled(size: int) -> int:
-    pads = sum(ops.ceil_padding(size, POOL_SIZE, POOL_STRIDES))
-    return (size + pads - POOL_SIZE) // POOL_STRIDES + 1
 
 
 def _check_size(conv: Conv, height: int, width: int, input_shape: Sequence[int]) -> None:
