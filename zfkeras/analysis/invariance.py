@@ -131,11 +131,11 @@ def invariance(
     fill = _filling(images, fill_value)
     compare = _Comparison.of(model, layers, output, checked_scores(scores, softmax))
     every = np.arange(len(images))
-    count = compare.predictor.classes
+    count = compare.predictor.classes or 0  # known: layers are asked for, so the net is walked
     class_of_each(classes, every * 0, count)  # so that a wrong one is told of before the work
     kinds = [kind for kind, values in amounts.items() for _ in values]
     steps = np.concatenate(list(amounts.values()))
-    maps = np.stack([matrix(*step) for step in zip(kinds, steps, strict=True)])
+    maps = np.stack([matrix(*step) for step in zip(kinds, steps, strict=True)], dtype=np.float32)
     with tqdm(total=len(images) * len(maps), desc="transforming", disable=not progress) as bar:
         distances, unit_distances, answers = compare(images, fill, maps, batch_size, bar)
     watched = class_of_each(classes, answers[:, 0].argmax(1), count)
@@ -186,7 +186,7 @@ class _Comparison:
         batch_size = whole_number("batch_size", batch_size)
         traced, rows = self._traced_for(images.shape[1:]), []
         together = max(1, batch_size // (1 + len(maps)))
-        parts = np.array_split(maps.astype(np.float32), math.ceil(len(maps) / batch_size))
+        parts = np.array_split(maps, math.ceil(len(maps) / batch_size))
         for start in range(0, len(images), together):
             some = tf.constant(images[start : start + together])
             beside = tf.constant(fill[start : start + together])

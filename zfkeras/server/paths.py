@@ -1,10 +1,10 @@
 """What a URL asks, by TensorFlow Serving's patterns."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote
+
+from starlette.types import Scope
 
 from zfkeras.server.errors import ServingError
 
@@ -31,7 +31,7 @@ class Asked:
     label: str | None
 
 
-def of(scope: Mapping[str, Any]) -> str:
+def of(scope: Scope) -> str:
     """The path as sent, with the query: TensorFlow Serving matches its patterns on both."""
     path = scope.get("raw_path") or scope["path"].encode()
     query = scope["query_string"]
