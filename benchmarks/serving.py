@@ -74,6 +74,16 @@ def main():
             assert response.status_code == 200, response.text
             return response.json()
 
+        def compare(what, signature, inputs, rows):
+            body = json.dumps({"signature_name": signature, "instances": rows}).encode()
+            here, there = medians(
+                arguments.repeats,
+                lambda: loaded[signature](**inputs)["classes"].numpy(),
+                lambda: post(body),
+            )
+            print(f"{signature}, {what} ({len(body) / 1e6:.2f} MB): in process {here:.1f} ms, "
+                  f"JSON {there:.1f} ms, ratio {there / here:.2f}")  # fmt: skip
+
         (status,) = medians(arguments.repeats, lambda: client.get("/v1/models/m"))
         print(f"status: {status:.2f} ms")
         for count in (1, 8):
@@ -81,27 +91,11 @@ def main():
             pixels = np.float32(np.kron(coarse, np.ones((1, 4, 4, 1))))
             noisy = np.float32(pixels + rng.random(pixels.shape))
             for name, array in (("whole numbers", pixels), ("float32, all digits", noisy)):
-                body = json.dumps({"signature_name": "classify_pixels",
-                                   "instances": array.tolist()}).encode()  # fmt: skip
-                call = loaded["classify_pixels"]
-                here, there = medians(
-                    arguments.repeats,
-                    lambda: call(pixels=tf.constant(array))["classes"].numpy(),  # noqa: B023
-                    lambda: post(body),  # noqa: B023
-                )
-                print(f"classify_pixels, {count} x {name} ({len(body) / 1e6:.2f} MB): in process "
-                      f"{here:.1f} ms, JSON {there:.1f} ms, ratio {there / here:.2f}")  # fmt: skip
+                tensor, rows = tf.constant(array), array.tolist()
+                compare(f"{count} x {name}", "classify_pixels", {"pixels": tensor}, rows)
             files = pictures(pixels)
             rows = [{"image_bytes": {"b64": base64.b64encode(f).decode()}} for f in files]
-            body = json.dumps({"signature_name": "classify", "instances": rows}).encode()
-            call = loaded["classify"]
-            here, there = medians(
-                arguments.repeats,
-                lambda: call(image_bytes=tf.constant(files))["classes"].numpy(),  # noqa: B023
-                lambda: post(body),  # noqa: B023
-            )
-            print(f"classify, {count} JPEG ({len(body) / 1e6:.2f} MB): in process {here:.1f} ms, "
-                  f"JSON {there:.1f} ms, ratio {there / here:.2f}")  # fmt: skip
+            compare(f"{count} JPEG", "classify", {"image_bytes": tf.constant(files)}, rows)
     process.terminate()
     process.wait()
 
