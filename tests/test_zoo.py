@@ -6,7 +6,8 @@ import pytest
 from tiers import first_by_default
 
 import zfkeras as zf
-from zfkeras.models.names import VARIANTS, VGG_CONFIGURATIONS
+from zfkeras.models.names import VARIANTS
+from zfkeras.models.vgg import VGG_CONFIGURATIONS
 
 IMAGENET_VGG = {  # parameters, multiply-adds
     "A": (132_863_336, 7_609_090_048),

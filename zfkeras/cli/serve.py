@@ -10,10 +10,9 @@ import typer
 
 from zfkeras.cli.groups import spread
 from zfkeras.cli.quiet import load_tensorflow
-from zfkeras.types import Json
 
 if TYPE_CHECKING:
-    from zfkeras.server import ModelConfig
+    from zfkeras.server import Limits, ModelConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -48,24 +47,30 @@ class Bounds:
         10.0, "--grace_seconds", min=0.1, help="Time for requests under way when it is stopped."
     )
 
-    def arguments(self) -> Json:
-        """Arguments of the server."""
-        from zfkeras.server import Limits, read_monitoring
+    def limits(self) -> "Limits":
+        """What the server bears."""
+        from zfkeras.server import Limits
 
         threads = {"threads": self.rest_api_num_threads} if self.rest_api_num_threads else {}
-        metrics = self.monitoring_config_file
-        return {
-            "limits": Limits(
-                timeout=self.rest_api_timeout_in_ms / 1000,
-                body=self.max_body_mb << 20,
-                bodies=max(4 * self.max_body_mb, 256) << 20,
-                queue=self.max_queue,
-                grace=self.grace_seconds,
-                **threads,
-            ),
-            "cors": _truth("rest_api_enable_cors_support", self.rest_api_enable_cors_support),
-            "metrics_path": read_monitoring(metrics) if metrics else None,
-        }
+        return Limits(
+            timeout=self.rest_api_timeout_in_ms / 1000,
+            body=self.max_body_mb << 20,
+            bodies=max(4 * self.max_body_mb, 256) << 20,
+            queue=self.max_queue,
+            grace=self.grace_seconds,
+            **threads,
+        )
+
+    def cors(self) -> bool:
+        """Whether pages of every origin may ask."""
+        return _truth("rest_api_enable_cors_support", self.rest_api_enable_cors_support)
+
+    def metrics_path(self) -> str | None:
+        """Where Prometheus finds metrics."""
+        from zfkeras.server import read_monitoring
+
+        file = self.monitoring_config_file
+        return None if file is None else read_monitoring(file)
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ def serve(
     file_system_poll_wait_seconds: float = typer.Option(
         1.0, "--file_system_poll_wait_seconds", help="How often to look for new versions."
     ),
-    limits: Bounds,
+    bounds: Bounds,
     refused: Refused,
 ) -> None:
     """Serve exported models: TensorFlow Serving's REST API and flags, on this machine."""
@@ -143,7 +148,13 @@ def serve(
     else:
         configs = read_config(model_config_file)  # type: ignore[arg-type]
     server = Server(
-        configs, host, rest_api_port, file_system_poll_wait_seconds, **limits.arguments()
+        configs,
+        host,
+        rest_api_port,
+        file_system_poll_wait_seconds,
+        bounds.limits(),
+        bounds.cors(),
+        bounds.metrics_path(),
     )
     typer.echo(_greeting(configs, server.url))
     # Threads that compute give way to the one that answers: 1 ms each, not 5.

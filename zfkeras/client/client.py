@@ -19,26 +19,30 @@ from zfkeras.validate import whole_number
 Answer = TypeVar("Answer")
 
 
-class _Address:
-    """Where a model is served.
+class _Served:
+    """A model that is served somewhere; `Client` has the arguments."""
 
-    Args:
-        url: where the server listens.
-        model: the model's name there.
-        version: a version to ask; default: the server's choice, the newest.
-        retries: how often to try again.
-    """
-
-    def __init__(self, url: str, model: str, version: int | None, retries: int) -> None:
+    def __init__(
+        self,
+        url: str = "http://localhost:8501",
+        model: str = "zfnet",
+        version: int | None = None,
+        timeout: float = 300.0,
+        retries: int = 2,
+    ) -> None:
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"The URL must start with http:// or https://. Received: url={url!r}")
         self.url, self.model = url.rstrip("/"), model
-        self.retries = whole_number("retries", retries, low=0)
-        self.path = f"/v1/models/{quote(model, safe='')}"
-        self.version_path = self.path + (f"/versions/{version}" if version is not None else "")
+        self._retries = whole_number("retries", retries, low=0)
+        self._path = f"/v1/models/{quote(model, safe='')}"
+        self._version_path = self._path + (f"/versions/{version}" if version is not None else "")
+        self._connect(timeout)
+
+    def _connect(self, timeout: float) -> None:
+        raise NotImplementedError
 
 
-class Client:
+class Client(_Served):
     """Asks a served model to classify and to explain images.
 
     Args:
@@ -55,16 +59,7 @@ class Client:
         'English springer'
     """
 
-    def __init__(
-        self,
-        url: str = "http://localhost:8501",
-        model: str = "zfnet",
-        version: int | None = None,
-        timeout: float = 300.0,
-        retries: int = 2,
-    ):
-        self._at = _Address(url, model, version, retries)
-        self.url, self.model = self._at.url, model
+    def _connect(self, timeout: float) -> None:
         self._http = httpx.Client(base_url=self.url, timeout=timeout)
 
     def close(self) -> None:
@@ -89,7 +84,7 @@ class Client:
             ServerError: the server is away or failed; `ServerTimeout`: it took too long;
                 `UnexpectedAnswer`: it is another kind of server.
         """
-        return self._ask(questions.classify(self._at.version_path, [image]))[0]
+        return self._ask(questions.classify(self._version_path, [image]))[0]
 
     def classify_all(
         self, images: Sequence[ImageLike], batch_size: int = 8
@@ -107,7 +102,7 @@ class Client:
             ValueError, RequestRefused, ServerError: as in `classify`.
         """
         batches = _batches(images, whole_number("batch_size", batch_size))
-        asked = (questions.classify(self._at.version_path, some) for some in batches)
+        asked = (questions.classify(self._version_path, some) for some in batches)
         return (answer for question in asked for answer in self._ask(question))
 
     def deconv(self, image: ImageLike, layer: str, channel: int = -1) -> Deconvolution:
@@ -121,7 +116,7 @@ class Client:
         Raises:
             ValueError, RequestRefused, ServerError: as in `classify`.
         """
-        return self._ask(questions.deconv(self._at.version_path, [image], layer, channel))[0]
+        return self._ask(questions.deconv(self._version_path, [image], layer, channel))[0]
 
     def occlusion(
         self, image: ImageLike, patch_size: int | None = None, fill_value: float = 128.0
@@ -136,7 +131,7 @@ class Client:
         Raises:
             ValueError, RequestRefused, ServerError: as in `classify`.
         """
-        path = self._at.version_path
+        path = self._version_path
         return self._ask(questions.occlusion(path, [image], patch_size, fill_value))[0]
 
     def ask(self, signature: str, image: ImageLike, **inputs: Any) -> tuple[Json, list[Picture]]:
@@ -155,9 +150,7 @@ class Client:
             ValueError, RequestRefused, ServerError: as in `classify`.
         """
         row = {"image_bytes": questions.encoded(image), **inputs}
-        return self._ask(questions.predict(self._at.version_path, signature, [row], with_pictures))[
-            0
-        ]
+        return self._ask(questions.predict(self._version_path, signature, [row], with_pictures))[0]
 
     def predict(self, signature: str, **inputs: Any) -> Json:
         """Calls any signature with one instance.
@@ -170,22 +163,22 @@ class Client:
             Its outputs by name, for that instance (a single output is named "output").
         """
         return self._ask(
-            questions.predict(self._at.version_path, signature, [inputs], lambda row: row)
+            questions.predict(self._version_path, signature, [inputs], lambda row: row)
         )[0]
 
     def status(self) -> dict[int, str]:
         """State ("AVAILABLE", "LOADING", "END" …) of each version that the server knows."""
-        return self._ask(questions.status(self._at.path))
+        return self._ask(questions.status(self._path))
 
     def metadata(self) -> Json:
         """Signatures of the model: inputs and outputs of each by name, as the server has them."""
-        return self._ask(questions.metadata(self._at.version_path))
+        return self._ask(questions.metadata(self._version_path))
 
     def _ask(self, question: Question[Answer]) -> Answer:
-        for tried in range(self._at.retries + 1):
+        for tried in range(self._retries + 1):
             result = self._try(question)
             wait = wait_before_retry(result, tried)
-            if wait is None or tried == self._at.retries:
+            if wait is None or tried == self._retries:
                 break
             time.sleep(wait)
         return question.answer(checked(result, self.url), self.url)
@@ -197,7 +190,7 @@ class Client:
             return error
 
 
-class AsyncClient:
+class AsyncClient(_Served):
     """`Client` for ``async``: its methods are awaited, and many may be under way at once.
 
     Args:
@@ -211,16 +204,7 @@ class AsyncClient:
         ...         )
     """
 
-    def __init__(
-        self,
-        url: str = "http://localhost:8501",
-        model: str = "zfnet",
-        version: int | None = None,
-        timeout: float = 300.0,
-        retries: int = 2,
-    ):
-        self._at = _Address(url, model, version, retries)
-        self.url, self.model = self._at.url, model
+    def _connect(self, timeout: float) -> None:
         self._http = httpx.AsyncClient(base_url=self.url, timeout=timeout)
 
     async def close(self) -> None:
@@ -235,45 +219,45 @@ class AsyncClient:
 
     async def classify(self, image: ImageLike) -> Classification:
         """As `Client.classify`."""
-        return (await self._ask(questions.classify(self._at.version_path, [image])))[0]
+        return (await self._ask(questions.classify(self._version_path, [image])))[0]
 
     async def deconv(self, image: ImageLike, layer: str, channel: int = -1) -> Deconvolution:
         """As `Client.deconv`."""
-        path = self._at.version_path
+        path = self._version_path
         return (await self._ask(questions.deconv(path, [image], layer, channel)))[0]
 
     async def occlusion(
         self, image: ImageLike, patch_size: int | None = None, fill_value: float = 128.0
     ) -> OcclusionMap:
         """As `Client.occlusion`."""
-        path = self._at.version_path
+        path = self._version_path
         return (await self._ask(questions.occlusion(path, [image], patch_size, fill_value)))[0]
 
     async def ask(
         self, signature: str, image: ImageLike, **inputs: Any
     ) -> tuple[Json, list[Picture]]:
         """As `Client.ask`."""
-        row, path = {"image_bytes": questions.encoded(image), **inputs}, self._at.version_path
+        row, path = {"image_bytes": questions.encoded(image), **inputs}, self._version_path
         return (await self._ask(questions.predict(path, signature, [row], with_pictures)))[0]
 
     async def predict(self, signature: str, **inputs: Any) -> Json:
         """As `Client.predict`."""
-        path = self._at.version_path
+        path = self._version_path
         return (await self._ask(questions.predict(path, signature, [inputs], lambda row: row)))[0]
 
     async def status(self) -> dict[int, str]:
         """As `Client.status`."""
-        return await self._ask(questions.status(self._at.path))
+        return await self._ask(questions.status(self._path))
 
     async def metadata(self) -> Json:
         """As `Client.metadata`."""
-        return await self._ask(questions.metadata(self._at.version_path))
+        return await self._ask(questions.metadata(self._version_path))
 
     async def _ask(self, question: Question[Answer]) -> Answer:
-        for tried in range(self._at.retries + 1):
+        for tried in range(self._retries + 1):
             result = await self._try(question)
             wait = wait_before_retry(result, tried)
-            if wait is None or tried == self._at.retries:
+            if wait is None or tried == self._retries:
                 break
             await asyncio.sleep(wait)
         return question.answer(checked(result, self.url), self.url)

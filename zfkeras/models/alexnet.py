@@ -1,11 +1,9 @@
 """AlexNet: the net of Krizhevsky et al. (2012) that the paper replicates (method.md, The nets)."""
 
-from typing import Any
-
 import keras
 
 from zfkeras.models.architecture import Architecture, Conv, Initializer
-from zfkeras.models.weights import built, merged_arguments
+from zfkeras.models.weights import STANDARD, built, merged_arguments
 
 
 def architecture(groups: int = 2) -> Architecture:
@@ -26,13 +24,7 @@ def architecture(groups: int = 2) -> Architecture:
     )
 
 
-_DEFAULTS: dict[str, Any] = {
-    "classes": 1000,
-    "input_shape": (224, 224, 3),
-    "width": 1.0,
-    "groups": 2,
-    "fc_units": None,
-}
+_DEFAULTS = STANDARD | {"groups": 2}
 
 
 def AlexNet(

@@ -1,9 +1,6 @@
-"""Names of nets, and the edits behind the named ones. Imports no Keras."""
+"""The edits behind the named variants. Imports no Keras."""
 
 from dataclasses import dataclass
-
-VGG_CONFIGURATIONS = ("A", "A-LRN", "B", "C", "D", "E", "5x5")
-"""Columns of Table 1 of Simonyan & Zisserman, and B with a 5x5 layer for each pair of 3x3."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,3 @@ VARIANTS: dict[str, dict[str, Edit]] = {
     },
 }
 """Table 3 of Zeiler & Fergus: by net and by name, what each row changes."""
-
-ZOO = ("zfnet", "alexnet", *(f"vgg-{one.lower()}" for one in VGG_CONFIGURATIONS))
-"""The nets that can be built by name; `net:variant` adds an edit."""

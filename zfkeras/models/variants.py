@@ -8,7 +8,7 @@ import keras
 from zfkeras.models import alexnet, zfnet
 from zfkeras.models.architecture import FIRST_FC, Architecture
 from zfkeras.models.names import VARIANTS, Edit
-from zfkeras.models.weights import built, merged_arguments
+from zfkeras.models.weights import STANDARD, built, merged_arguments
 from zfkeras.validate import choice
 
 
@@ -79,8 +79,8 @@ def variant(
             f"`groups` must be 1 or 2, of an AlexNet. Received: groups={groups!r} of {net!r}"
         )
     given = {"classes": classes, "input_shape": input_shape, "width": width, "groups": groups}
-    standard = {"classes": 1000, "input_shape": (224, 224, 3), "width": 1.0, "groups": 2}
-    chosen = merged_arguments(f"{net}:{edit}", weights, given, standard) | {"fc_units": None}
+    defaults = STANDARD | {"groups": 2}
+    chosen = merged_arguments(f"{net}:{edit}", weights, given, defaults) | {"fc_units": None}
     rms = 0.1 if net == "zfnet" else None
     return built(
         edited(_base(net, chosen["groups"]), edits[edit]),

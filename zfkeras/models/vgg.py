@@ -1,12 +1,9 @@
 """VGG: the nets of Simonyan & Zisserman (2015), Table 1."""
 
-from typing import Any
-
 import keras
 
 from zfkeras.models.architecture import Architecture, Conv, Initializer, Pool
-from zfkeras.models.names import VGG_CONFIGURATIONS
-from zfkeras.models.weights import built, merged_arguments
+from zfkeras.models.weights import STANDARD, built, merged_arguments
 from zfkeras.validate import choice
 
 _KERNELS: dict[str, tuple[tuple[int, ...], ...]] = {
@@ -18,6 +15,8 @@ _KERNELS: dict[str, tuple[tuple[int, ...], ...]] = {
     "E": ((3, 3), (3, 3), (3,) * 4, (3,) * 4, (3,) * 4),
     "5x5": ((5,),) * 5,
 }
+VGG_CONFIGURATIONS = tuple(_KERNELS)
+"""Columns of Table 1 of Simonyan & Zisserman, and B with a 5x5 layer for each pair of 3x3."""
 _FILTERS = (64, 128, 256, 512, 512)
 _COPIED = ("conv1_1", "conv2_1", "conv3_1", "conv3_2", "fc6", "fc7", "logits")
 
@@ -35,14 +34,6 @@ def architecture(configuration: str) -> Architecture:
             convs.append(Conv(name, filters, kernel, padding=kernel // 2, stages=stages))
     pool = Pool(2, 2, "valid")
     return Architecture(tuple(convs), paper_stddev=0.1, pool=pool, mean_per_pixel=False)
-
-
-_DEFAULTS: dict[str, Any] = {
-    "classes": 1000,
-    "input_shape": (224, 224, 3),
-    "width": 1.0,
-    "fc_units": None,
-}
 
 
 def VGG(
@@ -97,9 +88,9 @@ def VGG(
         >>> model.get_layer("conv5_3").output.shape
         (None, 4, 6, 32)
     """
-    choice("configuration", configuration, list(VGG_CONFIGURATIONS))
+    choice("configuration", configuration, VGG_CONFIGURATIONS)
     given = {"classes": classes, "input_shape": input_shape, "width": width, "fc_units": fc_units}
-    chosen = merged_arguments(f"VGG-{configuration}", weights, given, _DEFAULTS)
+    chosen = merged_arguments(f"VGG-{configuration}", weights, given, STANDARD)
     model = built(
         architecture(configuration),
         chosen,

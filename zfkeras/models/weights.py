@@ -120,6 +120,15 @@ def class_names(weights: str | os.PathLike) -> tuple[str, ...]:
     return tuple(metadata(weights)["class_names"])
 
 
+STANDARD: Json = {
+    "classes": 1000,
+    "input_shape": (224, 224, 3),
+    "width": 1.0,
+    "fc_units": None,
+}
+"""What every net of the papers is, unless its weights or its caller say otherwise."""
+
+
 def merged_arguments(
     model: str, weights: str | os.PathLike | None, given: Json, defaults: Json
 ) -> Json:

@@ -1,12 +1,11 @@
 """ZFNet: Fig. 3 of the paper (method.md, The nets)."""
 
 import dataclasses
-from typing import Any
 
 import keras
 
 from zfkeras.models.architecture import Architecture, Conv, Initializer
-from zfkeras.models.weights import built, merged_arguments
+from zfkeras.models.weights import STANDARD, built, merged_arguments
 from zfkeras.validate import choice
 
 _SYMMETRIC = Architecture(
@@ -33,13 +32,7 @@ ALIGNMENTS = {
     ),
 }
 
-_DEFAULTS: dict[str, Any] = {
-    "classes": 1000,
-    "input_shape": (224, 224, 3),
-    "width": 1.0,
-    "alignment": "symmetric",
-    "fc_units": None,
-}
+_DEFAULTS = STANDARD | {"alignment": "symmetric"}
 
 
 def ZFNet(

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
 from zfkeras.server import examples, json_request, json_response, json_text
 from zfkeras.server.errors import ServingError
@@ -113,7 +113,7 @@ def metadata(models: Models, asked: Asked) -> Json:
     return {"model_spec": spec, "metadata": {"signature_def": {"signature_def": signatures}}}
 
 
-def _signature(definition: Any) -> Json:
+def _signature(definition: SignatureDef) -> Json:
     return {
         "inputs": {name: _tensor(info) for name, info in definition.inputs.items()},
         "outputs": {name: _tensor(info) for name, info in definition.outputs.items()},
@@ -122,7 +122,7 @@ def _signature(definition: Any) -> Json:
     }
 
 
-def _tensor(info: Any) -> Json:
+def _tensor(info: TensorInfo) -> Json:
     shape = info.tensor_shape
     return {
         "dtype": types_pb2.DataType.Name(info.dtype),

@@ -1,4 +1,4 @@
-"""The web application: TensorFlow Serving's REST API for predict, status and metadata."""
+"""The web application: TensorFlow Serving's REST API."""
 
 import asyncio
 import json

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from zfkeras.server import json_response
 from zfkeras.server.errors import ServingError
@@ -63,7 +64,7 @@ def _example(value: JsonValue) -> bytes:
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
-def _feature(name: str, values: list[JsonValue]) -> JsonValue:
+def _feature(name: str, values: list[JsonValue]) -> tf.train.Feature:
     kinds = [_kind(name, value) for value in values]
     for kind in kinds:
         if kind != kinds[0]:
@@ -92,7 +93,7 @@ def _kind(name: str, value: JsonValue) -> str:
     raise ServingError(f"Feature: {name} has element with unexpected JSON type: {type_name(value)}")
 
 
-def check_signature(definitions: Mapping[str, JsonValue], name: str, method: str) -> None:
+def check_signature(definitions: Mapping[str, SignatureDef], name: str, method: str) -> None:
     """Checks that a signature can answer a method, "classify" or "regress".
 
     Raises:

@@ -27,7 +27,7 @@ class Kind:
     """
 
     name: str
-    dtype: JsonValue
+    dtype: type[np.generic]
     native: Literal["d", "i", "u"] | None = None
     low: float = -math.inf
     high: float = math.inf
@@ -68,7 +68,7 @@ def is_base64(value: JsonValue) -> bool:
     return is_object(value) and [*value.keys()] == ["b64"] and isinstance(value["b64"], str)
 
 
-def pack(leaves: list[JsonValue], dtype: JsonValue) -> np.ndarray:
+def pack(leaves: list[JsonValue], dtype: type[np.generic]) -> np.ndarray:
     """A flat array of leaves."""
     if dtype is np.object_:
         # An object array made from a list of bytes keeps trailing zero bytes.

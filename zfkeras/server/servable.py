@@ -5,17 +5,18 @@ import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from zfkeras import warmup
 from zfkeras.server.errors import ServingError, code_name
 from zfkeras.server.limits import Costs, Job
 from zfkeras.server.stopping import Stoppable
+from zfkeras.types import Tensor
 
 # What eager TensorFlow puts around an op's message, and a server's client cannot use.
 _EAGER_NOISE = re.compile(r"\A(\{\{function_node [^}]*\}\} ?)+|\s*\[Op:\S*\]\Z")
@@ -89,7 +90,7 @@ class Servable:
         except (KeyError, TypeError, ValueError) as error:
             raise ServingError(str(error)) from error
 
-    def _call(self, signature: str, feeds: Mapping[str, Any], job: Job) -> dict[str, np.ndarray]:
+    def _call(self, signature: str, feeds: Mapping[str, Tensor], job: Job) -> dict[str, np.ndarray]:
         call = Stoppable(self._loaded.signatures[signature])
         with job.stops(call.stop):
             outputs = call(feeds)
@@ -117,7 +118,7 @@ def rows(inputs: Mapping[str, np.ndarray]) -> int:
     return max((len(value) for value in inputs.values() if value.ndim), default=1)
 
 
-def _signature_defs(path: Path) -> Mapping[str, Any]:
+def _signature_defs(path: Path) -> Mapping[str, SignatureDef]:
     file = path / "saved_model.pb"
     if not file.is_file():
         raise FileNotFoundError(f"No saved_model.pb in {path}")
